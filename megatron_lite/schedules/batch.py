@@ -1,0 +1,33 @@
+"""The global batch as a function of tokens seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from megatron_lite.options import Options, PositiveCount
+
+
+class BatchOptions(Options):
+    """The global batch; learning rate and data order follow from it, never from the cluster."""
+
+    sequences: PositiveCount = Field(description="sequences in the global batch")
+    sequence_length: PositiveCount = Field(4096, description="tokens in a sequence")
+    micro_sequences: PositiveCount = Field(1, description="sequences per rank and forward pass")
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in one global batch."""
+        return self.sequences * self.sequence_length
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstantBatch:
+    """The same global batch throughout."""
+
+    batch_tokens: int
+
+    def tokens_at(self, tokens: int) -> int:
+        """Tokens in the batch that is trained after `tokens` have been seen."""
+        return self.batch_tokens

@@ -1,0 +1,17 @@
+"""Options of checkpoints."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from megatron_lite.options import Options, PositiveCount
+
+
+class CheckpointOptions(Options):
+    """When a checkpoint is written and how long it is kept; the last step always writes one."""
+
+    every_steps: PositiveCount = Field(1000, description="updates between checkpoints")
+    keep_last: PositiveCount = Field(2, description="newest checkpoints kept")
+    keep_every: PositiveCount | None = Field(
+        None, description="checkpoints whose step is a multiple of this are kept for ever"
+    )

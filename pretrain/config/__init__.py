@@ -1,0 +1,1 @@
+"""The config: its typed schema, how it is loaded and overridden, and what follows from it."""

@@ -7,12 +7,13 @@ Each part of the project declares its options beside the code that they control,
 from __future__ import annotations
 
 import math
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 POWERS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+MAX_COUNT_DIGITS = 18  # whatever is counted fits into 64 bits
 
 
 class Options(BaseModel):
@@ -33,9 +34,12 @@ def parse_count(value: Any) -> int:
     suffix = text[-1:].upper() if text[-1:].isalpha() else ""
     try:
         number = Decimal(text[: len(text) - len(suffix)]) * POWERS[suffix]
-        count = int(number)
-    except (KeyError, InvalidOperation, OverflowError, ValueError):
+        # checked first: int() would spell out every digit of 1e999999999
+        count = int(number) if number.adjusted() < MAX_COUNT_DIGITS else None
+    except (ArithmeticError, KeyError, ValueError):
         raise ValueError(f"should be {allowed}") from None
+    if count is None:
+        raise ValueError(f"should have at most {MAX_COUNT_DIGITS} digits")
     if count != number:
         raise ValueError(f"should be {allowed}, not a fraction")
     if count < 0:
@@ -57,7 +61,7 @@ def _real(value: Any) -> float:
         raise ValueError("should be a number")
     try:
         number = float(value)
-    except ValueError:
+    except (OverflowError, ValueError):
         raise ValueError("should be a number") from None
     if not math.isfinite(number):
         raise ValueError("should be a finite number")

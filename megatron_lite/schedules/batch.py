@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from pydantic import Field
 
@@ -20,6 +21,13 @@ class BatchOptions(Options):
     def tokens(self) -> int:
         """Tokens in one global batch."""
         return self.sequences * self.sequence_length
+
+
+class BatchSchedule(Protocol):
+    """The global batch as a function of tokens seen."""
+
+    def tokens_at(self, tokens: int) -> int:
+        """Tokens in the batch that is trained after `tokens` have been seen."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,74 @@
+"""Rows of tokens: each token copied once for every expert that it uses, and the weighted sum of the copies.
+
+Shapes: T tokens, K copies a token, R = T·K rows, H width. order_R[r] is the copy (token·K + k) that stands in
+row r; inverse_TK says in which row a copy stands.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def invert(order_R: Tensor, num_copies: int) -> Tensor:
+    """inverse_TK of order_R."""
+    inverse_R = torch.empty_like(order_R)
+    inverse_R[order_R] = torch.arange(order_R.numel(), device=order_R.device)
+    return inverse_R.view(-1, num_copies)
+
+
+def spread(x_TH: Tensor, order_R: Tensor, inverse_TK: Tensor) -> Tensor:
+    """Row r is the token whose copy stands there."""
+    return _Spread.apply(x_TH, order_R, inverse_TK)
+
+
+def spread_reference(x_TH: Tensor, order_R: Tensor, inverse_TK: Tensor) -> Tensor:
+    """The definition."""
+    return x_TH[order_R // inverse_TK.shape[1]]
+
+
+def combine(y_RH: Tensor, weights_TK: Tensor, order_R: Tensor, inverse_TK: Tensor) -> Tensor:
+    """Token t is the sum of its rows, each times its weight."""
+    return _Combine.apply(y_RH, weights_TK, order_R, inverse_TK)
+
+
+def combine_reference(y_RH: Tensor, weights_TK: Tensor, order_R: Tensor, inverse_TK: Tensor) -> Tensor:
+    """The definition."""
+    weighted_RH = y_RH * weights_TK.flatten()[order_R].unsqueeze(-1)
+    out_TH = y_RH.new_zeros(len(weights_TK), y_RH.shape[-1])
+    return out_TH.index_add(0, order_R // inverse_TK.shape[1], weighted_RH)
+
+
+class _Spread(torch.autograd.Function):
+    """The backward pass sums the rows of a token where autograd would add them one by one."""
+
+    @staticmethod
+    def forward(ctx: Any, x_TH: Tensor, order_R: Tensor, inverse_TK: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse_TK)
+        return x_TH.index_select(0, order_R // inverse_TK.shape[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_RH: Tensor) -> tuple[Tensor, None, None]:
+        (inverse_TK,) = ctx.saved_tensors
+        return F.embedding_bag(inverse_TK, grad_RH.contiguous(), mode="sum"), None, None
+
+
+class _Combine(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, y_RH: Tensor, weights_TK: Tensor, order_R: Tensor, inverse_TK: Tensor) -> Tensor:
+        ctx.save_for_backward(y_RH, weights_TK, order_R, inverse_TK)
+        return F.embedding_bag(inverse_TK, y_RH, per_sample_weights=weights_TK, mode="sum")
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_TH: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        y_RH, weights_TK, order_R, inverse_TK = ctx.saved_tensors
+        grad_RH = grad_TH.index_select(0, order_R // inverse_TK.shape[1])
+        grad_weights_R = torch.linalg.vecdot(grad_RH, y_RH)
+        grad_y_RH = grad_RH.mul_(weights_TK.flatten()[order_R].unsqueeze(-1))
+        return grad_y_RH, grad_weights_R[inverse_TK], None, None

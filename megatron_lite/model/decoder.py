@@ -1,0 +1,92 @@
+"""The decoder: Granite and GraniteMoe as transformers defines them, over documents packed in a row.
+
+    h = embedding(tokens) · embedding_multiplier
+    h = h + residual_multiplier · mixer(norm(h))        in each block, attention and then MLP or experts
+    logits = head(norm(h)) / logits_scaling
+
+Shapes: T tokens, H hidden width, V vocabulary, L layers, E experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from megatron_lite.kernels.cross_entropy import linear_cross_entropy
+from megatron_lite.kernels.precision import widen
+from megatron_lite.model.attention import Attention
+from megatron_lite.model.block import Block
+from megatron_lite.model.documents import Documents
+from megatron_lite.model.layers import RMSNorm
+from megatron_lite.model.loss import IGNORE
+from megatron_lite.model.mlp import MLP
+from megatron_lite.model.moe import Dispatcher, MoE, SortedDispatcher
+from megatron_lite.model.rope import rotation
+from megatron_lite.model.router import RouterStatistics
+from megatron_lite.model.shape import ModelShape
+
+
+class Decoder(nn.Module):
+    """A decoder of the given shape, its weights not yet set.
+
+    Embedding and head are parameters of the decoder itself: ZeRO-3 gathers a module's own parameters while
+    it runs, and a tied embedding is used at both ends of it. There are no buffers.
+    """
+
+    def __init__(self, shape: ModelShape, dispatcher: Dispatcher | None = None) -> None:
+        super().__init__()
+        self.shape = shape
+        vocabulary = (shape.vocab_size, shape.hidden_size)
+        self.embedding = nn.Parameter(torch.empty(vocabulary))
+        self.head = None if shape.tied else nn.Parameter(torch.empty(vocabulary))
+        self.layers = nn.ModuleList(
+            Block(shape, mixer=Attention(shape), channel=_channel(shape, dispatcher or SortedDispatcher()))
+            for _ in range(shape.num_layers)
+        )
+        self.norm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
+
+    def forward(self, tokens_T: Tensor, targets_T: Tensor, documents: Documents) -> dict[str, Tensor]:
+        """Sums over the tokens, ready to be added over micro-batches and ranks.
+
+        loss_sum: nats over the targets that are not IGNORE. With experts, a row a layer:
+        expert_counts_LE: tokens that use an expert; probability_sums_LE: of the softmax over all experts;
+        z_sums_L: of logsumexp(router logits)².
+        """
+        h_TH, statistics = self._hidden(tokens_T, documents)
+        loss_sum = linear_cross_entropy(
+            h_TH, self._output_weight(), targets_T, scaling=self.shape.logits_scaling, ignore=IGNORE
+        )
+        return {"loss_sum": loss_sum, **_by_layer(statistics)}
+
+    def logits(self, tokens_T: Tensor, documents: Documents) -> Tensor:
+        """The logits of every token, TV in fp32: for generation and tests, not for training."""
+        h_TH, _ = self._hidden(tokens_T, documents)
+        return widen(F.linear(h_TH, self._output_weight())) / self.shape.logits_scaling
+
+    def _hidden(self, tokens_T: Tensor, documents: Documents) -> tuple[Tensor, list[RouterStatistics]]:
+        turn = rotation(documents.positions_T, self.shape.head_dim, self.shape.rope_theta)
+        h_TH = F.embedding(tokens_T, self.embedding) * self.shape.embedding_multiplier
+        statistics = []
+        for block in self.layers:
+            h_TH, of_layer = block(h_TH, turn, documents)
+            statistics.append(of_layer)
+        return self.norm(h_TH), [of_layer for of_layer in statistics if of_layer is not None]
+
+    def _output_weight(self) -> Tensor:
+        return self.embedding if self.head is None else self.head
+
+
+def _channel(shape: ModelShape, dispatcher: Dispatcher) -> nn.Module:
+    return MLP(shape) if shape.num_experts is None else MoE(shape, dispatcher)
+
+
+def _by_layer(statistics: Sequence[RouterStatistics]) -> dict[str, Tensor]:
+    if not statistics:
+        return {}
+    counts_LE, probability_sums_LE, z_sums_L = (
+        torch.stack(of_layers) for of_layers in zip(*statistics, strict=True)
+    )
+    return {"expert_counts_LE": counts_LE, "probability_sums_LE": probability_sums_LE, "z_sums_L": z_sums_L}

@@ -1,0 +1,50 @@
+"""Where documents begin and end in a packed batch: attention and positions know nothing beyond them.
+
+Shapes: B sequences, S tokens of a sequence, T = B·S tokens in a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Documents:
+    """Documents that lie one after another; every token belongs to one."""
+
+    boundaries: tuple[int, ...]  # 0, then the end of each document; on the host, where loops read it
+    positions_T: Tensor  # of a token in its document
+    cu_lengths: Tensor  # the boundaries as int32, as flash-attn takes them
+    max_length: int
+
+    def to(self, device: torch.device | str) -> Documents:
+        """The same with its tensors on `device`."""
+        return replace(
+            self,
+            positions_T=self.positions_T.to(device, non_blocking=True),
+            cu_lengths=self.cu_lengths.to(device, non_blocking=True),
+        )
+
+
+def documents(tokens_BS: Tensor, end_id: int | None) -> Documents:
+    """The documents of a batch: a sequence each, cut after every `end_id` as well unless that is None.
+
+    To be computed where the tokens are read, on the host: on a GPU it would wait for the device.
+    """
+    assert tokens_BS.device.type == "cpu", "documents() reads the tokens on the host"
+    starts_BS = torch.zeros_like(tokens_BS, dtype=torch.bool)
+    starts_BS[:, 0] = True
+    if end_id is not None:
+        starts_BS[:, 1:] = tokens_BS[:, :-1] == end_id
+    starts = starts_BS.flatten().nonzero().squeeze(1)
+    bounds = torch.cat([starts, torch.tensor([tokens_BS.numel()])])
+    lengths = bounds.diff()
+    return Documents(
+        boundaries=tuple(bounds.tolist()),
+        positions_T=torch.arange(tokens_BS.numel()) - starts.repeat_interleave(lengths),
+        cu_lengths=bounds.to(torch.int32),
+        max_length=int(lengths.max()),
+    )

@@ -1,0 +1,25 @@
+"""The dense channel mixer: a SwiGLU with one matrix product for gate and up.
+
+Shapes: T tokens, H hidden width.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from megatron_lite.kernels.swiglu import swiglu
+from megatron_lite.model.layers import Linear
+from megatron_lite.model.shape import ModelShape
+
+
+class MLP(nn.Module):
+    """down(silu(gate x) * up x); it routes nothing, so it has no statistics."""
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.gate_up = Linear(shape.hidden_size, 2 * shape.intermediate_size)
+        self.down = Linear(shape.intermediate_size, shape.hidden_size)
+
+    def forward(self, x_TH: Tensor) -> tuple[Tensor, None]:
+        """One output a token."""
+        return self.down(swiglu(self.gate_up(x_TH))), None

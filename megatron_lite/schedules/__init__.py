@@ -1,0 +1,1 @@
+"""Learning rate and batch size as functions of the tokens seen. No torch."""

@@ -1,0 +1,1 @@
+"""The checkpoint: the training state as a map of names, on disk."""

@@ -1,0 +1,112 @@
+"""Write a checkpoint: aside, flushed and hashed, then renamed, so that it is whole or not there.
+
+    step_00000100/
+        weight-00000.safetensors ...       fp32, by parameter name
+        exp_avg-00000.safetensors ...      first moments
+        exp_avg_sq-00000.safetensors ...   second moments
+        state.json                         position, config, hashes of data and tokenizer, files
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pretrain.checkpoint.position import Position
+from pretrain.engine.base import Engine
+
+FORMAT = 1
+STATE_FILE = "state.json"
+MAX_FILE_BYTES = 2**30
+Discard = Callable[[], None]
+
+
+def checkpoint_name(step: int) -> str:
+    """The folder's name; names sort as steps do."""
+    return f"step_{step:08d}"
+
+
+def save_checkpoint(
+    root: Path, engine: Engine, position: Position, facts: Mapping[str, Any], *, first_rank: bool
+) -> Path:
+    """Gather the state from all ranks and write it on the first. Collective.
+
+    `facts` are JSON values kept beside the position (config, hashes).
+    Raises OSError on the first rank where the disk refuses; what was there before is untouched.
+    """
+    target = root / checkpoint_name(position.step)
+    if not first_rank:
+        for _ in engine.state():
+            pass
+        return target
+    aside = root / f".{target.name}.partial"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    files = _write_tensors(aside, engine)
+    state = {"format": FORMAT, "position": asdict(position), **facts, "files": files}
+    _write_synced(aside / STATE_FILE, json.dumps(state, indent=1).encode())
+    _sync(aside)
+    shutil.rmtree(target, ignore_errors=True)
+    aside.rename(target)
+    _sync(root)
+    return target
+
+
+def _write_tensors(folder: Path, engine: Engine) -> dict[str, dict[str, Any]]:
+    """Files of at most MAX_FILE_BYTES (or one tensor), so that memory holds one file at a time."""
+    files: dict[str, dict[str, Any]] = {}
+    pending: dict[str, Tensor] = {}
+    kind_pending, size, index = "", 0, 0
+
+    def flush() -> None:
+        nonlocal pending, size, index
+        if pending:
+            name = f"{kind_pending}-{index:05d}.safetensors"
+            files[name] = _write_file(folder / name, pending)
+            pending, size, index = {}, 0, index + 1
+
+    for kind, name, tensor in engine.state():
+        bytes_of_tensor = tensor.numel() * tensor.element_size()
+        if kind != kind_pending or size + bytes_of_tensor > MAX_FILE_BYTES:
+            flush()
+            index = index if kind == kind_pending else 0
+        kind_pending = kind
+        pending[name] = tensor.contiguous()
+        size += bytes_of_tensor
+    flush()
+    return files
+
+
+def _write_file(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    from safetensors.torch import save_file
+
+    save_file(tensors, path)
+    _sync(path)
+    return {"bytes": path.stat().st_size, "sha256": file_sha256(path), "tensors": sorted(tensors)}
+
+
+def file_sha256(path: Path) -> str:
+    """The hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""The engine: one protocol with two implementations, DeepSpeed and plain torch."""

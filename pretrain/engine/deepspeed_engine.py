@@ -1,0 +1,123 @@
+"""The DeepSpeed engine: ZeRO 0 to 3 behind our protocol.
+
+Learning rates are written into the groups before each update; DeepSpeed is given no scheduler, and its
+own checkpoints are not used.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from megatron_lite.model.documents import Documents
+from megatron_lite.mup.groups import Group
+from megatron_lite.optim.adamw import adamw
+from megatron_lite.optim.options import AdamWOptions
+from pretrain.engine.base import KINDS, Kind, StateReader
+from pretrain.engine.deepspeed_state import create_optimizer_state, read_tensor, write_tensor
+from pretrain.engine.torch_engine import built_group, set_learning_rate
+
+
+class DeepSpeedEngine:
+    """A model sharded by DeepSpeed. The process group must exist."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        groups: Sequence[Group],
+        options: AdamWOptions,
+        json_config: dict[str, Any],
+        local_rank: int,
+    ) -> None:
+        # DeepSpeed insists on finding this in the environment, where plain python and srun do not put it
+        os.environ.setdefault("LOCAL_RANK", str(local_rank))
+        import deepspeed
+
+        logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+        warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
+        self.parameters = dict(model.named_parameters())
+        self.names = {parameter: name for name, parameter in self.parameters.items()}
+        self.clip = options.clip
+        with redirect_stdout(StringIO()):  # it prints memory tables whatever its log level
+            deepspeed.init_distributed(dist_init_required=False)
+            self.engine, *_ = deepspeed.initialize(
+                model=model,
+                optimizer=adamw(options, groups, self.parameters),
+                config=json_config,
+                dist_init_required=False,
+            )
+        self.stage = self.engine.zero_optimization_stage()
+        self.num_ranks = torch.distributed.get_world_size()
+        self._assert_fp32()
+
+    def forward(self, tokens_T: Tensor, targets_T: Tensor, documents: Documents) -> dict[str, Tensor]:
+        return self.engine(tokens_T, targets_T, documents)
+
+    def backward(self, objective: Tensor) -> None:
+        # DeepSpeed averages over ranks, and would over micro-steps; the protocol sums
+        self.engine.backward(objective * self.num_ranks, scale_wrt_gas=False)
+        if not self.engine.is_gradient_accumulation_boundary():
+            self.engine.step()  # no update yet: DeepSpeed counts micro-steps here
+
+    def step(self, lr: float) -> float:
+        set_learning_rate(self.engine.basic_optimizer, lr)
+        norm = self._clip_replicated() if self.stage == 0 else None
+        self.engine.step()
+        return norm if norm is not None else float(self.engine.get_global_grad_norm())
+
+    def _clip_replicated(self) -> float:
+        gradients = [parameter.grad for parameter in self.parameters.values()]
+        norm = nn.utils.get_total_norm(gradients)
+        if self.clip is not None:
+            nn.utils.clip_grads_with_norm_(list(self.parameters.values()), self.clip, norm)
+        return float(norm)
+
+    def state(self) -> Iterator[tuple[Kind, str, Tensor]]:
+        for kind in KINDS:
+            for name, parameter in self.parameters.items():
+                yield kind, name, read_tensor(self.engine, parameter, kind)
+
+    def load(self, read: StateReader, updates: int) -> None:
+        create_optimizer_state(self.engine, updates)
+        for kind in KINDS:
+            for name, parameter in self.parameters.items():
+                write_tensor(self.engine, parameter, kind, read(kind, name))
+
+    def groups(self) -> list[Group]:
+        return [
+            built_group(group, [self.names[parameter] for parameter in members])
+            for group, members in zip(self.engine.basic_optimizer.param_groups, self._members(), strict=True)
+        ]
+
+    def _members(self) -> list[list[nn.Parameter]]:
+        """The model's parameters in each of the optimizer's groups, as DeepSpeed holds them."""
+        optimizer = self.engine.optimizer
+        if self.stage == 0:
+            return [group["params"] for group in optimizer.param_groups]
+        if self.stage < 3:
+            return optimizer.bf16_groups if hasattr(optimizer, "bf16_groups") else optimizer.bit16_groups
+        members: list[list[nn.Parameter]] = [[] for _ in self.engine.basic_optimizer.param_groups]
+        for index, sub_group in enumerate(optimizer.fp16_groups):
+            members[optimizer.sub_group_to_group_id[index]].extend(sub_group)
+        return members
+
+    def evaluating(self, flag: bool) -> None:
+        self.engine.train(not flag)
+
+    def _assert_fp32(self) -> None:
+        """Master weights, gradient accumulation and reduction are fp32, or the run does not start."""
+        optimizer = self.engine.optimizer
+        flat = [tensor for group in self.engine.basic_optimizer.param_groups for tensor in group["params"]]
+        flat += getattr(optimizer, "fp32_partitioned_groups_flat", [])
+        flat += getattr(optimizer, "fp32_groups_gradients_flat", [])
+        assert all(tensor.dtype == torch.float32 for tensor in flat), "an fp32 buffer of DeepSpeed is not fp32"
+        assert self.engine.communication_data_type == torch.float32, "gradients would not be reduced in fp32"
+        assert self.engine.get_data_types()[1] == torch.float32, "gradients would not be accumulated in fp32"

@@ -1,0 +1,114 @@
+"""The plain engine: replicated weights, summed gradients, torch's AdamW.
+
+It is what the DeepSpeed engine is tested against, and the way to train without DeepSpeed. Weights may be
+bf16; master weights, moments and the accumulated gradient are fp32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from megatron_lite.model.documents import Documents
+from megatron_lite.mup.groups import Group
+from megatron_lite.optim.adamw import adamw
+from megatron_lite.optim.options import AdamWOptions
+from pretrain.engine.base import Kind, StateReader
+from pretrain.ranks import total
+
+
+class TorchEngine:
+    """Data parallel without sharding."""
+
+    def __init__(self, model: nn.Module, groups: Sequence[Group], options: AdamWOptions) -> None:
+        self.model = model
+        self.clip = options.clip
+        self.working = dict(model.named_parameters())
+        self.master = {name: _fp32(parameter) for name, parameter in self.working.items()}
+        self.gradient = {name: torch.zeros_like(master) for name, master in self.master.items()}
+        self.optimizer = adamw(options, groups, self.master)
+        for name, parameter in self.working.items():
+            parameter.register_post_accumulate_grad_hook(self._accumulate(self.gradient[name]))
+
+    @staticmethod
+    def _accumulate(gradient: Tensor) -> Callable[[Tensor], None]:
+        def add(parameter: Tensor) -> None:
+            gradient.add_(parameter.grad)
+            parameter.grad = None
+
+        return add
+
+    def forward(self, tokens_T: Tensor, targets_T: Tensor, documents: Documents) -> dict[str, Tensor]:
+        return self.model(tokens_T, targets_T, documents)
+
+    def backward(self, objective: Tensor) -> None:
+        objective.backward()
+
+    def step(self, lr: float) -> float:
+        for name, master in self.master.items():
+            master.grad = total(self.gradient[name])
+        norm = nn.utils.get_total_norm([master.grad for master in self.master.values()])
+        if self.clip is not None:
+            nn.utils.clip_grads_with_norm_(list(self.master.values()), self.clip, norm)
+        set_learning_rate(self.optimizer, lr)
+        self.optimizer.step()
+        with torch.no_grad():
+            for name, master in self.master.items():
+                master.grad = None  # in fp32 the master copy is the working weight, whose gradient starts anew
+                self.gradient[name].zero_()
+                self._refresh(name, master)
+        return float(norm)
+
+    def _refresh(self, name: str, master: Tensor) -> None:
+        if self.working[name] is not master:
+            self.working[name].data.copy_(master)
+
+    def state(self) -> Iterator[tuple[Kind, str, Tensor]]:
+        for name, master in self.master.items():
+            yield "weight", name, master.detach().cpu()
+        for kind in ("exp_avg", "exp_avg_sq"):
+            for name, master in self.master.items():
+                yield kind, name, self.optimizer.state[master][kind].cpu()
+
+    def load(self, read: StateReader, updates: int) -> None:
+        for name, master in self.master.items():
+            with torch.no_grad():
+                master.copy_(read("weight", name))
+            self.optimizer.state[master] = {
+                "step": torch.tensor(float(updates)),
+                "exp_avg": read("exp_avg", name).to(master.device, copy=True),
+                "exp_avg_sq": read("exp_avg_sq", name).to(master.device, copy=True),
+            }
+            self._refresh(name, master)
+
+    def groups(self) -> list[Group]:
+        names = {id(master): name for name, master in self.master.items()}
+        return [built_group(group, [names[id(tensor)] for tensor in group["params"]])
+                for group in self.optimizer.param_groups]
+
+    def evaluating(self, flag: bool) -> None:
+        self.model.train(not flag)
+
+
+def _fp32(parameter: nn.Parameter) -> Tensor:
+    if parameter.dtype == torch.float32:
+        return parameter
+    return nn.Parameter(parameter.detach().float())
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group `lr` times its ratio."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_ratio"]
+
+
+def built_group(group: Mapping, names: Sequence[str]) -> Group:
+    """An optimizer's group, as the audit compares it."""
+    return Group(
+        name=group["name"],
+        lr_ratio=group["lr_ratio"],
+        weight_decay=group["weight_decay"],
+        parameters=tuple(names),
+    )

@@ -1,0 +1,55 @@
+"""Whether this run should stop after the current update: signals, a stop file, a time limit, a lost launcher."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+
+from pretrain.guard.options import GuardOptions
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class StopWatch:
+    """Collects reasons to stop. One rank's reason is enough: the loop asks all ranks each update."""
+
+    def __init__(self, options: GuardOptions, run_folder: Path) -> None:
+        self.started = time.monotonic()
+        self.max_seconds = options.max_seconds
+        self.stop_file = run_folder / options.stop_file
+        self.signalled: str | None = None
+        self.launchers = _launchers()
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if number == signal.SIGINT and self.signalled == name:
+            os._exit(128 + number)  # a second Ctrl-C means now
+        self.signalled = self.signalled or name
+
+    def reason(self) -> str | None:
+        """Why this process wants to stop, or None."""
+        if self.signalled:
+            return f"received {self.signalled}"
+        if self.max_seconds is not None and time.monotonic() - self.started >= self.max_seconds:
+            return f"guard.max_seconds={self.max_seconds:g} reached"
+        if self.stop_file.exists():
+            return f"{self.stop_file} exists"
+        if _launchers() != self.launchers:
+            return "the launcher is gone"
+        return None
+
+
+def _launchers() -> tuple[int, int]:
+    """The parent, and its parent: the deepspeed command is the launcher's parent, and leaves it behind when killed."""
+    parent = os.getppid()
+    try:
+        fields = Path(f"/proc/{parent}/stat").read_text().rsplit(")", 1)[1].split()
+        command = Path(f"/proc/{parent}/cmdline").read_bytes()
+    except (OSError, IndexError):
+        return parent, 0
+    return parent, int(fields[1]) if b"deepspeed.launcher" in command else 0

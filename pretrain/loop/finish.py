@@ -1,0 +1,66 @@
+"""The end of a run: samples of text, the summary, the picture and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from megatron_lite.model.parameters import count
+from pretrain.checkpoint.load import newest
+from pretrain.evaluate.generate import generate
+from pretrain.loop.build import build_model
+from pretrain.loop.run import Run
+from pretrain.monitor.curves import draw
+from pretrain.monitor.meter import Speed, peak_memory_bytes
+from pretrain.monitor.report import write_report
+from pretrain.monitor.summary import Sample, Score, Summary, write_summary
+
+PROMPTS = ("def ", "import ", "class ")
+SAMPLE_TOKENS = 64
+
+
+def finish(run: Run, scores: Mapping[str, Score], speed: Speed | None, *, seconds: float) -> Summary:
+    """Write summary.json, curves.png and report.html of a run that has trained and saved its last update.
+
+    `speed` and `seconds` are of this process; None: it made no update. On the first rank only.
+    """
+    picture, report = run.folder / "curves.png", run.folder / "report.html"
+    summary = Summary(
+        name=run.config.run.name,
+        parameters=count(run.shape),
+        tokens=run.position.tokens,
+        steps=run.position.step,
+        validation=scores,
+        tokens_per_second=speed.tokens_per_second if speed else 0.0,
+        mfu=speed.mfu if speed else None,
+        seconds=seconds,
+        peak_memory_bytes=peak_memory_bytes(run.device),
+        samples=samples(run),
+        picture=str(picture),
+        report=str(report),
+    )
+    write_summary(run.folder, summary)
+    draw(run.folder, picture)
+    write_report(run.folder)
+    return summary
+
+
+def samples(run: Run) -> tuple[Sample, ...]:
+    """Three continuations by the weights of the newest checkpoint: the engine's may be in shards."""
+    checkpoint = newest(run.checkpoints)
+    assert checkpoint is not None, "a run is saved before it is finished"
+    model = build_model(run.shape, run.config.run.precision, run.device)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(checkpoint.tensor("weight", name))
+    texts = generate(
+        model,
+        run.corpus.tokenizer,
+        list(PROMPTS),
+        max_tokens=SAMPLE_TOKENS,
+        temperature=0.8,
+        top_p=0.95,
+        seed=run.config.run.seed,
+    )
+    return tuple(Sample(prompt=prompt, text=text) for prompt, text in zip(PROMPTS, texts, strict=True))

@@ -1,0 +1,154 @@
+"""One process's work, in order: claim the folder, prepare the data, build, train, finish."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from megatron_lite.model.parameters import flops_per_token
+from pretrain.checkpoint.load import Checkpoint
+from pretrain.checkpoint.position import Position
+from pretrain.config.derive import derive, model_shape
+from pretrain.config.schema import Config
+from pretrain.data.corpus import Corpus
+from pretrain.data.prepare import open_corpus, prepare
+from pretrain.data.training import TrainingData, ValidationData
+from pretrain.errors import UserError
+from pretrain.guard.stop import StopWatch
+from pretrain.loop.build import DTYPES, build_engine, set_state
+from pretrain.loop.finish import finish
+from pretrain.loop.folder import RunFolder, check_fingerprint, claim, find_checkpoint, run_folder
+from pretrain.loop.journal import Silent, Written
+from pretrain.loop.run import Run
+from pretrain.loop.train import train
+from pretrain.monitor.console import Console
+from pretrain.monitor.meter import Meter
+from pretrain.monitor.peak import peak_flops
+from pretrain.monitor.record import Record
+from pretrain.monitor.status import write_status
+from pretrain.monitor.summary import print_summary, read_summary
+from pretrain.monitor.trackers import open_trackers
+from pretrain.ranks import Ranks, first_does
+
+if TYPE_CHECKING:
+    import torch.distributed as dist
+
+
+class Job:
+    """A run as one process goes through it."""
+
+    def __init__(
+        self, config: Config, ranks: Ranks, device: torch.device, store: dist.Store, console: Console
+    ) -> None:
+        self.config = config
+        self.ranks = ranks
+        self.device = device
+        self.store = store
+        self.console = console
+        self.derived = derive(config)
+        self.folder = run_folder(config)
+        self.claimed: RunFolder | None = None  # the first rank's
+        self.started: Run | None = None
+
+    def run(self) -> int:
+        """Everything; the exit code."""
+        began = time.monotonic()
+        first_does(self._claim, "claim", self.ranks, self.store)
+        first_does(self._prepare, "prepare", self.ranks, self.store)
+        checkpoint, corpus = find_checkpoint(self.config), open_corpus(self.config.data)
+        if checkpoint:
+            check_fingerprint(checkpoint, corpus.fingerprint())
+        run = self.started = self._build(corpus, checkpoint)
+        summary = read_summary(self.folder) if run.finished else None
+        if summary:
+            if self.ranks.first:
+                self.console.say(f"{self.config.run.name} is finished; more stages.N.tokens would continue it.")
+                print_summary(summary)
+            return 0
+        stop_watch = StopWatch(self.config.guard, self.folder)
+        if self.ranks.first:
+            self._train(run, stop_watch, began)
+        else:
+            train(run, Silent(), stop_watch)
+        return 0
+
+    def failed(self, reason: str) -> None:
+        """Leave word that the run failed."""
+        if self.claimed:
+            step = self.started.position.step if self.started else 0
+            write_status(self.folder, "failed", step, reason)
+        if self.ranks.first:
+            self.console.say(f"Failed: {reason}")
+
+    def _claim(self) -> None:
+        self.claimed = claim(self.config)
+
+    def _prepare(self) -> None:
+        prepare(self.config.data, say=self.console.say, progress=self.console)
+
+    def _build(self, corpus: Corpus, checkpoint: Checkpoint | None) -> Run:
+        shape = model_shape(self.config, corpus.tokenizer.vocab_size)
+        if shape.vocab_size < corpus.tokenizer.vocab_size:
+            raise UserError(
+                f"model.vocab_size: {shape.vocab_size} is less than the tokenizer's {corpus.tokenizer.vocab_size}; "
+                "leave it out, or raise it."
+            )
+        engine = build_engine(self.config, shape, self.ranks, self.device)
+        set_state(engine, self.config, shape, checkpoint)
+        batch = self.config.batch
+        return Run(
+            config=self.config,
+            shape=shape,
+            derived=self.derived,
+            ranks=self.ranks,
+            device=self.device,
+            folder=self.folder,
+            corpus=corpus,
+            training=TrainingData(
+                corpus, self.derived.stages, batch.sequences, batch.sequence_length, self.config.run.seed
+            ),
+            validation=ValidationData(corpus, batch.sequence_length),
+            engine=engine,
+            position=checkpoint.position if checkpoint else Position(),
+        )
+
+    def _train(self, run: Run, stop_watch: StopWatch, began: float) -> None:
+        resumed = run.position.step
+        meter = Meter(
+            flops_per_token=flops_per_token(run.shape, self.config.batch.sequence_length),
+            peak_flops=peak_flops(self.device, DTYPES[self.config.run.precision]),
+            num_ranks=self.ranks.size,
+        )
+        record = Record(self.folder)
+        trackers = open_trackers(
+            self.config.trackers,
+            self.folder,
+            step=resumed,
+            config=self.config.model_dump(mode="json"),
+            say=self.console.say,
+        )
+        write_status(self.folder, "running", resumed)
+        record.event("resume" if resumed else "start", step=resumed, ranks=self.ranks.size)
+        if resumed:
+            self.console.say(f"Continuing {self.config.run.name} after step {resumed} of {run.derived.steps}.")
+        with self.console.training(run.derived.steps, resumed) as training:
+            journal = Written(
+                self.folder,
+                batch_tokens=self.config.batch.tokens,
+                record=record,
+                console=self.console,
+                training=training,
+                tracker=trackers,
+                meter=meter,
+                device=self.device,
+            )
+            finished = train(run, journal, stop_watch)
+        trackers.close()
+        if finished:
+            record.event("finish", step=run.position.step)
+            print_summary(finish(run, journal.scores, meter.average(), seconds=time.monotonic() - began))
+            write_status(self.folder, "finished", run.position.step)
+        record.close()
+'''

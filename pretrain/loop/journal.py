@@ -1,0 +1,133 @@
+"""What a run tells the world: its record on disk, the console, and the trackers, by the first rank only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from pretrain.checkpoint.position import Position
+from pretrain.loop.step import StepResult
+from pretrain.monitor.console import Console
+from pretrain.monitor.display import Training, Update
+from pretrain.monitor.meter import Meter, peak_memory_bytes
+from pretrain.monitor.record import Record
+from pretrain.monitor.status import write_status
+from pretrain.monitor.summary import Score
+from pretrain.monitor.trackers import Tracker, tracked
+
+
+class Journal(Protocol):
+    """What the loop tells as it goes."""
+
+    def update(self, position: Position, lr: float, result: StepResult, *, seconds: float) -> None:
+        """One update was made at `lr`, in `seconds`."""
+
+    def validation(self, position: Position, scores: Mapping[str, Score]) -> None:
+        """The loss on held-out text, by source."""
+
+    def saved(self, position: Position, path: Path) -> None:
+        """A checkpoint stands at `path`."""
+
+    def stopped(self, position: Position, reason: str) -> None:
+        """The run stops before its end, and can be continued."""
+
+
+class Silent:
+    """The journal of the other ranks."""
+
+    def update(self, position: Position, lr: float, result: StepResult, *, seconds: float) -> None:
+        """Nothing."""
+
+    def validation(self, position: Position, scores: Mapping[str, Score]) -> None:
+        """Nothing."""
+
+    def saved(self, position: Position, path: Path) -> None:
+        """Nothing."""
+
+    def stopped(self, position: Position, reason: str) -> None:
+        """Nothing."""
+
+
+class Written:
+    """The journal of the first rank."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        batch_tokens: int,
+        record: Record,
+        console: Console,
+        training: Training,
+        tracker: Tracker,
+        meter: Meter,
+        device: torch.device,
+    ) -> None:
+        self.folder = folder
+        self.batch_tokens = batch_tokens
+        self.record = record
+        self.console = console
+        self.training = training
+        self.tracker = tracker
+        self.meter = meter
+        self.device = device
+        self.scores: Mapping[str, Score] = {}
+
+    def update(self, position: Position, lr: float, result: StepResult, *, seconds: float) -> None:
+        line = {
+            "kind": "train",
+            "step": position.step,
+            "tokens": position.tokens,
+            "batch_tokens": self.batch_tokens,
+            "loss": result.loss,
+            "lr": lr,
+            "grad_norm": result.grad_norm,
+        }
+        if result.balance_loss is not None:
+            line |= {"balance_loss": result.balance_loss, "z_loss": result.z_loss}
+        speed = self.meter.update(tokens=self.batch_tokens, seconds=seconds)
+        timing = {
+            "step": position.step,
+            "seconds": seconds,
+            "tokens_per_second": self.batch_tokens / seconds,
+            "mfu": speed.mfu,
+            "memory_bytes": peak_memory_bytes(self.device),
+        }
+        self.record.metrics.append(line)
+        self.record.timing.append(timing)
+        self.tracker.log(position.step, tracked(line) | tracked(timing))
+        self.training.update(
+            Update(step=position.step, loss=result.loss, lr=lr, tokens_per_second=speed.tokens_per_second)
+        )
+
+    def validation(self, position: Position, scores: Mapping[str, Score]) -> None:
+        self.scores = scores
+        for source, result in scores.items():
+            line = {
+                "kind": "validation",
+                "step": position.step,
+                "tokens": position.tokens,
+                "source": source,
+                "loss": result.loss,
+                "bits_per_byte": result.bits_per_byte,
+            }
+            self.record.metrics.append(line)
+            self.tracker.log(position.step, tracked(line))
+            self.console.validation(
+                step=position.step, source=source, loss=result.loss, bits_per_byte=result.bits_per_byte
+            )
+
+    def saved(self, position: Position, path: Path) -> None:
+        self.record.sync()
+        self.record.event("checkpoint", step=position.step, path=path.name)
+        write_status(self.folder, "running", position.step)
+
+    def stopped(self, position: Position, reason: str) -> None:
+        self.record.event("stop", step=position.step, reason=reason)
+        write_status(self.folder, "continue", position.step, reason)
+        self.console.say(
+            f"Stopped after step {position.step}: {reason}. Saved; the same command continues this run."
+        )

@@ -1,0 +1,92 @@
+"""One update: accumulate the global batch's gradient over micro-steps and ranks, then step.
+
+The objective of the whole global batch is
+
+    sum of nats over valid targets / valid targets
+    + router_aux_loss_coef * sum over layers of the balance loss     (mixture of experts)
+    + router_z_loss_coef * sum over layers of the z-loss
+
+and each micro-step of each rank contributes its share, so that the sum of the gradients is the gradient
+of the sum, however the batch is cut. The first denominator is counted over ranks before the first backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from megatron_lite.model.loss import balance_loss, z_loss
+from megatron_lite.model.options import ModelOptions
+from pretrain.data.batch import Batch
+from pretrain.engine.base import Engine
+from pretrain.ranks import total
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What one update did, the same on every rank."""
+
+    loss: float  # nats per valid token over the global batch, language-model loss alone
+    grad_norm: float  # global, before clipping
+    balance_loss: float | None  # summed over layers; None: no experts
+    z_loss: float | None
+    expert_counts: list[list[int]] | None  # [layers][experts], over the global batch
+    stop: bool  # some rank asked to stop
+
+
+def train_step(
+    engine: Engine,
+    micro_batches: Sequence[Batch],
+    *,
+    lr: float,
+    batch_tokens: int,
+    model: ModelOptions,
+    previous_counts: list[list[int]] | None,
+    device: torch.device,
+    stop: bool,
+) -> StepResult:
+    """Train one global batch of which `micro_batches` are this rank's, at learning rate `lr`.
+
+    `previous_counts`: the expert use that `balance_scope: lagged` balances against. Collective.
+    """
+    num_valid = total(torch.tensor(sum(batch.num_valid for batch in micro_batches), device=device))
+    lagged = model.balance_scope == "lagged"
+    fractions = _fractions(torch.tensor(previous_counts, device=device)) if lagged and previous_counts else None
+    sums = torch.zeros(4, dtype=torch.float64, device=device)  # nats, balance, z, stop
+    counts = None
+    for batch in micro_batches:
+        on_device = batch.to(device)
+        output = engine.forward(on_device.tokens_T, on_device.targets_T, on_device.documents)
+        objective = output["loss_sum"] / num_valid.clamp(min=1)
+        sums[0] += output["loss_sum"].detach()
+        if "expert_counts_LE" in output:
+            micro_counts = total(output["expert_counts_LE"].clone())
+            counts = micro_counts if counts is None else counts + micro_counts
+            # the first update has no previous one, and falls back to the micro-step's own counts
+            use = fractions if fractions is not None else _fractions(micro_counts)
+            balance = balance_loss(use, output["probability_sums_LE"], batch_tokens)
+            z = z_loss(output["z_sums_L"], batch_tokens)
+            objective = objective + model.router_aux_loss_coef * balance + model.router_z_loss_coef * z
+            sums[1] += balance.detach()
+            sums[2] += z.detach()
+        engine.backward(objective)
+    grad_norm = engine.step(lr)
+    sums[3] += stop
+    nats, balance_sum, z_sum, stops = total(sums).tolist()
+    return StepResult(
+        loss=nats / max(1, int(num_valid)),
+        grad_norm=grad_norm,
+        balance_loss=None if counts is None else balance_sum,
+        z_loss=None if counts is None else z_sum,
+        expert_counts=None if counts is None else counts.long().tolist(),
+        stop=stops > 0,
+    )
+
+
+def _fractions(counts_LE: Tensor) -> Tensor:
+    """Each expert's share of a layer's assignments."""
+    counts_LE = counts_LE.float()
+    return counts_LE / counts_LE.sum(dim=1, keepdim=True)

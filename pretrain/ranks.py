@@ -1,0 +1,97 @@
+"""The processes of a run, as a value, and the few things that they agree on together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pretrain.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    import torch.distributed as dist
+
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+POLL_SECONDS = 0.2
+DONE = "done"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """This process's place among all processes of the run, and where they meet."""
+
+    rank: int
+    size: int
+    local_rank: int  # on this machine
+    local_size: int
+    address: str
+    port: int
+    served: bool = False  # the launcher already serves a store there
+    attempt: int = 0  # how often the launcher has started this run again
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return self.rank == 0
+
+
+def device_of(ranks: Ranks) -> torch.device:
+    """The device that this rank computes on, made current."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(ranks.local_rank)
+        return torch.device("cuda", ranks.local_rank)
+    return torch.device("cpu")
+
+
+def join(ranks: Ranks, device: torch.device) -> dist.Store:
+    """Form the process group: nccl on GPUs, gloo on CPUs; the store where ranks leave each other notes.
+
+    One process alone needs no network.
+    """
+    import torch.distributed as dist
+
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    store: dist.Store
+    if ranks.size == 1:
+        store = dist.HashStore()
+    else:
+        is_master = ranks.first and not ranks.served
+        served = dist.TCPStore(
+            ranks.address, ranks.port, ranks.size, is_master=is_master, timeout=COLLECTIVE_TIMEOUT
+        )
+        store = dist.PrefixStore(f"attempt {ranks.attempt}", served)  # no notes of an earlier attempt
+    dist.init_process_group(
+        backend, store=store, rank=ranks.rank, world_size=ranks.size, timeout=COLLECTIVE_TIMEOUT
+    )
+    return store
+
+
+def total(values: torch.Tensor) -> torch.Tensor:
+    """The sum over ranks, in place."""
+    import torch.distributed as dist
+
+    if dist.get_world_size() > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def first_does(work: Callable[[], None], name: str, ranks: Ranks, store: dist.Store) -> None:
+    """Do `work` on the first rank while the others wait, however long it takes; a mistake is one on every rank."""
+    if not ranks.first:
+        while not store.check([name]):
+            time.sleep(POLL_SECONDS)
+        said = store.get(name).decode()
+        if said != DONE:
+            raise UserError(said)
+        return
+    try:
+        work()
+        store.set(name, DONE)
+    except BaseException as error:
+        store.set(name, str(error) or type(error).__name__)
+        raise

@@ -1,0 +1,79 @@
+"""One process of a run, from the command line to the exit code.
+
+0  finished, or stopped so that the same command continues it (status.json says which)
+2  a mistake in the config, the data or the machine's size: one message, nothing trained
+1  a failure of the run itself
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+
+from pretrain.config.derive import micro_steps, model_shape
+from pretrain.config.load import load
+from pretrain.config.schema import Config
+from pretrain.errors import UserError
+from pretrain.ranks import Ranks
+
+
+def main(arguments: Sequence[str], ranks: Ranks) -> int:
+    """Run the config that `arguments` name, as one of `ranks`; the exit code."""
+    options = _parse(arguments)
+    try:
+        config = load(options.config, options.overrides)
+        return _run(config, ranks, quiet=options.quiet)
+    except UserError as mistake:
+        if ranks.first:
+            print(f"\n{mistake}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if ranks.first:
+            print("\nInterrupted before training began; the same command starts again.", file=sys.stderr)
+        return 130
+    except Exception:
+        print(f"rank {ranks.rank} failed:\n{traceback.format_exc()}", file=sys.stderr)
+        return 1
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="launch/pretrain.py",
+        description="Train a decoder as a config says. The same command again continues where it stopped.",
+        epilog="Started by deepspeed, torchrun, srun, or as it is. `pretrain plan --config NAME` says what a run "
+        "needs before it is started.",
+    )
+    parser.add_argument("--config", required=True, metavar="NAME_OR_PATH", help="a file, or a name in configs/")
+    parser.add_argument("--quiet", action="store_true", help="show the final summary and mistakes only")
+    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # the deepspeed launcher adds it
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="values to change, e.g. run.seed=1")
+    return parser.parse_intermixed_args(arguments)
+
+
+def _run(config: Config, ranks: Ranks, *, quiet: bool) -> int:
+    from pretrain.loop.job import Job
+    from pretrain.loop.train import Diverged
+    from pretrain.machine import available_bytes, use_cores
+    from pretrain.memory import check_fit, memory
+    from pretrain.monitor.console import Console
+    from pretrain.ranks import device_of, join
+
+    micro_steps(config.batch, ranks.size)  # a batch that these ranks cannot share is refused here
+    console = Console(quiet=quiet or not ranks.first, every_steps=config.trackers.console_every_steps)
+    device = device_of(ranks)
+    use_cores(ranks, device)
+    needed = memory(config, model_shape(config), ranks.size).total
+    check_fit(needed, available_bytes(ranks, device), f"{config.run.name} on {ranks.size} rank(s)")
+    job = Job(config, ranks, device, join(ranks, device), console)
+    try:
+        return job.run()
+    except Diverged as failure:
+        job.failed(str(failure))
+        return 1
+    except UserError:
+        raise
+    except Exception as failure:
+        job.failed(f"{type(failure).__name__}: {failure}")
+        raise

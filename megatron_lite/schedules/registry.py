@@ -41,11 +41,14 @@ def names() -> list[str]:
 class ByName:
     """Validates a section as the schedule that its `name` chooses: only that one's keys are allowed."""
 
-    choices = _SCHEDULES
+    @property
+    def choices(self) -> dict[str, type[Schedule]]:
+        """What can be chosen, by name."""
+        return dict(_SCHEDULES)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """A tagged union of whatever is registered when the schema is built."""
-        choices = {name: handler.generate_schema(cls) for name, cls in _SCHEDULES.items()}
+        choices = {name: handler.generate_schema(cls) for name, cls in self.choices.items()}
         return core_schema.tagged_union_schema(choices, discriminator=_name_of)
 
 

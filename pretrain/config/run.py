@@ -19,5 +19,6 @@ class RunOptions(Options):
         "bf16", description="of weights and activations in the forward pass; master weights and sums are fp32"
     )
     engine: Literal["deepspeed", "torch"] = Field(
-        "deepspeed", description="deepspeed (ZeRO), or torch: the plain replicated engine it is checked against"
+        "deepspeed",
+        description="deepspeed (ZeRO), or torch: the plain replicated engine it is checked against",
     )

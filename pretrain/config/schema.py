@@ -11,8 +11,10 @@ from megatron_lite.mup.options import MupOptions
 from megatron_lite.optim.options import AdamWOptions
 from megatron_lite.options import Options
 from megatron_lite.schedules.batch import BatchOptions
+from megatron_lite.schedules.power import Power
 from megatron_lite.schedules.registry import ScheduleOptions
 from pretrain.checkpoint.options import CheckpointOptions
+from pretrain.config.combinations import impossible
 from pretrain.config.run import RunOptions
 from pretrain.data.options import DataOptions, Stage
 from pretrain.engine.options import DeepSpeedOptions
@@ -29,7 +31,7 @@ class Config(Options):
     model: ModelOptions
     mup: MupOptions = MupOptions()
     optimizer: AdamWOptions = AdamWOptions()
-    schedule: ScheduleOptions
+    schedule: ScheduleOptions = Power()
     batch: BatchOptions
     stages: tuple[Stage, ...] = Field(min_length=1)
     data: DataOptions
@@ -41,7 +43,7 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _combinations(self) -> Config:
-        problems = list(_impossible(self))
+        problems = list(impossible(self))
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self

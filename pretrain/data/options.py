@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from megatron_lite.options import Count, Options, PositiveCount, Share
+from megatron_lite.options import Options, PositiveCount, Share
 
 
 class PythonSource(Options):
@@ -24,13 +24,16 @@ class FileSource(Options):
     column: str = Field("text", description="the column that holds the document (jsonl, parquet)")
 
 
+SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # names the folder of its shards
 Source = Annotated[PythonSource | FileSource, Field(discriminator="kind")]
 
 
 class TokenizerOptions(Options):
     """A sentencepiece BPE with byte fallback, trained on a sample of the sources."""
 
-    vocab_size: Annotated[int, Field(ge=512, le=2**20)] = Field(8192, description="pieces, special ones included")
+    vocab_size: Annotated[int, Field(ge=512, le=2**20)] = Field(
+        8192, description="pieces, special ones included"
+    )
     sample_bytes: PositiveCount = Field(8_000_000, description="text that the tokenizer is trained on")
 
 
@@ -38,12 +41,14 @@ class DataOptions(Options):
     """Where text comes from, and where tokenizer and token shards are kept."""
 
     root: str = Field("data", description="folder of tokenizers and token shards, shared by runs")
-    sources: dict[str, Source] = Field(min_length=1, description="name -> where its text comes from")
+    sources: dict[SourceName, Source] = Field(min_length=1, description="name -> where its text comes from")
     tokenizer: TokenizerOptions = Field(TokenizerOptions(), description="the tokenizer that is trained")
     validation_share: Annotated[Share, Field(lt=1)] = Field(
         0.02, description="share of each source held out, by group (package, file or document)"
     )
-    document_mask: bool = Field(True, description="attention stays inside a document; positions restart there")
+    document_mask: bool = Field(
+        True, description="attention stays inside a document; positions restart there"
+    )
 
 
 class Stage(Options):

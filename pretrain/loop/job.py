@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ from pretrain.monitor.meter import Meter
 from pretrain.monitor.peak import peak_flops
 from pretrain.monitor.record import Record
 from pretrain.monitor.status import write_status
-from pretrain.monitor.summary import print_summary, read_summary
+from pretrain.monitor.summary import read_summary, show_summary
 from pretrain.monitor.trackers import open_trackers
 from pretrain.ranks import Ranks, first_does
 
@@ -65,7 +66,7 @@ class Job:
         if summary:
             if self.ranks.first:
                 self.console.say(f"{self.config.run.name} is finished; more stages.N.tokens would continue it.")
-                print_summary(summary)
+                show_summary(summary, sys.stdout)
             return 0
         stop_watch = StopWatch(self.config.guard, self.folder)
         if self.ranks.first:
@@ -148,7 +149,7 @@ class Job:
         trackers.close()
         if finished:
             record.event("finish", step=run.position.step)
-            print_summary(finish(run, journal.scores, meter.average(), seconds=time.monotonic() - began))
+            summary = finish(run, journal.scores, meter.average(), seconds=time.monotonic() - began)
             write_status(self.folder, "finished", run.position.step)
+            show_summary(summary, sys.stdout)
         record.close()
-'''

@@ -1,0 +1,1 @@
+"""The commands of `pretrain`, one a file. Whatever is heavy is imported when a command runs."""

@@ -1,0 +1,71 @@
+"""From a name or a path to a typed config; whatever is wrong is one message with a line a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pretrain.config import document
+from pretrain.config.errors import describe
+from pretrain.config.overrides import apply
+from pretrain.config.schema import Config
+from pretrain.errors import UserError, nearest
+
+PACKAGE = Path(__file__).parents[1]
+FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")  # installed, or a checkout
+
+
+def names() -> list[str]:
+    """The configs that travel with the project."""
+    return sorted({file.stem for folder in FOLDERS for file in folder.glob("*.yaml")})
+
+
+def find(name_or_path: str) -> Path:
+    """The file meant by a path, or by the name of a shipped config with or without `.yaml`."""
+    name = name_or_path.removesuffix(".yaml")
+    candidates = [Path(name_or_path), *(folder / f"{name}.yaml" for folder in FOLDERS)]
+    for file in candidates:
+        if file.is_file():
+            return file
+    raise UserError(
+        f"no config '{name_or_path}': neither a file nor one of {', '.join(names())}.{nearest(name, names())}"
+    )
+
+
+def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
+    """The config in a file, with overrides `section.key=value` made; UserError names every problem."""
+    file = find(name_or_path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {file}: {error}") from error
+    sections, found = document.parse(text)
+    problems = [f"{file}, line {problem.line}: {problem.text}" for problem in found]
+    if problems and sections is None:
+        raise UserError(_message(file, problems))
+    if sections is not None and not isinstance(sections, dict):
+        known = ", ".join(Config.model_fields)
+        raise UserError(
+            _message(file, [f"a config is a mapping of sections ({known}), not {sections!r:.60}"])
+        )
+    sections, wrong = apply(sections or {}, overrides)
+    problems += wrong
+    try:
+        config = Config.model_validate(sections)
+    except ValidationError as error:
+        problems += describe(error, Config)
+    if problems:
+        raise UserError(_message(file, problems))
+    return config
+
+
+def dump(config: Config) -> str:
+    """The resolved config as YAML; loads again to an equal config."""
+    return document.write(config.model_dump())
+
+
+def _message(file: Path, problems: Sequence[str]) -> str:
+    count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return f"{file} has {count}:\n" + "\n".join(f"  {problem}" for problem in problems)

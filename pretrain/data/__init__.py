@@ -1,0 +1,1 @@
+"""From text to training rows: sources, tokenizer, token shards, order, mixture, packing."""

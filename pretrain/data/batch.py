@@ -1,0 +1,54 @@
+"""Rows of tokens as what the model takes: inputs, targets and the documents inside them.
+
+B rows, S the sequence length, T = B * S.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from megatron_lite.model.documents import Documents, documents
+from megatron_lite.model.loss import IGNORE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One rank's micro-batch."""
+
+    tokens_T: Tensor
+    targets_T: Tensor  # the next token, or IGNORE
+    documents: Documents
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return Batch(
+            tokens_T=self.tokens_T.to(device, non_blocking=True),
+            targets_T=self.targets_T.to(device, non_blocking=True),
+            documents=self.documents.to(device),
+        )
+
+    @property
+    def num_valid(self) -> int:
+        """Targets that count."""
+        return int((self.targets_T != IGNORE).sum())
+
+
+def batch_of(rows: np.ndarray, end_id: int, *, document_mask: bool) -> Batch:
+    """The batch of rows [B, S+1].
+
+    With `document_mask`, documents end at their end token: attention stays inside, positions restart, and
+    the end token predicts nothing.
+    """
+    rows_B = torch.from_numpy(rows)
+    tokens_BS, targets_BS = rows_B[:, :-1].contiguous(), rows_B[:, 1:].clone()
+    if document_mask:
+        targets_BS[tokens_BS == end_id] = IGNORE
+    return Batch(
+        tokens_T=tokens_BS.flatten(),
+        targets_T=targets_BS.flatten(),
+        documents=documents(tokens_BS, end_id if document_mask else None),
+    )

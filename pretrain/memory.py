@@ -1,0 +1,95 @@
+"""Memory of a rank before anything is allocated, part by part, and the refusal of what cannot fit.
+
+P   parameters, N ranks. A part that ZeRO shards over ranks is divided by N.
+
+    part             bf16      fp32                   sharded from
+    weights          2P        4P                     stage 3
+    master weights   4P        4P                     stage 1; none where the fp32 weights are their own
+    moments          8P        8P                     stage 1
+    gradients        4P        4P (accumulated fp32)  stage 2
+
+Under stage 3 there are also the weights that are gathered at one time, from stage 2 on a bucket of gradients
+on their way to the rank that owns them. Activations are an estimate (activations.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from megatron_lite.model.parameters import Parameter, parameters
+from megatron_lite.model.shape import ModelShape
+from pretrain.activations import FP32, activations
+from pretrain.errors import UserError
+
+if TYPE_CHECKING:
+    from pretrain.config.schema import Config
+
+BYTES = {"bf16": 2, "fp32": 4}
+
+BUCKET_ELEMENTS = 500_000_000  # the default of DeepSpeed's reduce_bucket_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Bytes on one rank."""
+
+    weights: int
+    master_weights: int
+    moments: int
+    gradients: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All parts together."""
+        return sum(asdict(self).values())
+
+
+def memory(config: Config, shape: ModelShape, num_ranks: int) -> Memory:
+    """What a run of `config` on `num_ranks` ranks needs on each of them."""
+    everything = parameters(shape)
+    size = sum(parameter.size for parameter in everything)
+    stage = config.deepspeed.zero_optimization.stage if config.run.engine == "deepspeed" else 0
+    bytes_each = BYTES[config.run.precision]
+
+    def share(sharded: bool) -> int:
+        return -(-size // num_ranks) if sharded else size
+
+    gathered = _gathered(everything) if stage == 3 else 0
+    bucket = min(size, BUCKET_ELEMENTS) if stage >= 2 else 0
+    own_master = config.run.precision == "fp32" and stage == 0
+    return Memory(
+        weights=bytes_each * (share(stage == 3) + gathered),
+        master_weights=0 if own_master else FP32 * share(stage >= 1),
+        moments=2 * FP32 * share(stage >= 1),
+        gradients=FP32 * share(stage >= 2) + bytes_each * bucket,
+        activations=activations(
+            shape, config.batch.micro_sequences * config.batch.sequence_length, bytes_each
+        ),
+    )
+
+
+def check_fit(needed_bytes: int, available_bytes: int, what: str) -> None:
+    """UserError, with what to change, where `what` needs more than there is."""
+    if needed_bytes > available_bytes:
+        raise UserError(
+            f"{what} needs about {readable(needed_bytes)} on each rank, and {readable(available_bytes)} "
+            "are there. Use more ranks, a higher deepspeed.zero_optimization.stage, a smaller "
+            "batch.micro_sequences or a smaller config; `pretrain plan --ranks N` shows the parts."
+        )
+
+
+def readable(num_bytes: int) -> str:
+    """Bytes for people: 1.5 GiB, or MiB below one."""
+    return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.1f} MiB"
+
+
+def _gathered(everything: tuple[Parameter, ...]) -> int:
+    """Weights that ZeRO-3 has whole at one time: the vocabulary, and a block beside the one fetched ahead."""
+    blocks: dict[str, int] = {}
+    for parameter in everything:
+        block = ".".join(parameter.name.split(".")[:2])
+        blocks[block] = blocks.get(block, 0) + parameter.size
+    layers = [size for name, size in blocks.items() if name.startswith("layers.")]
+    return sum(blocks.values()) - sum(layers) + sum(layers[:2])

@@ -1,0 +1,75 @@
+"""Tokens per second, the share of the machine's peak that they are, and peak memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+WINDOW_UPDATES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How fast a run trains."""
+
+    tokens_per_second: float
+    mfu: float | None  # None: the peak of this device is not known
+
+
+class Meter:
+    """The speed of late and of the whole run, from the tokens (over all ranks) and seconds of each update.
+
+    What lies between updates (evaluation, checkpoints) is not training and not in it. MFU is
+    `flops_per_token` * tokens per second / (peak of a rank * ranks): useful work, recomputation not counted.
+    """
+
+    def __init__(self, *, flops_per_token: int, peak_flops: float | None, num_ranks: int) -> None:
+        self._flops_per_token = flops_per_token
+        self._peak_flops = peak_flops and peak_flops * num_ranks
+        self._window: deque[tuple[int, float]] = deque(maxlen=WINDOW_UPDATES)
+        self._all_tokens = 0
+        self._all_seconds = 0.0
+
+    def update(self, *, tokens: int, seconds: float) -> Speed:
+        """Count one update; the speed of late."""
+        self._window.append((tokens, seconds))
+        self._all_tokens += tokens
+        self._all_seconds += seconds
+        return self._speed(sum(t for t, _ in self._window), sum(s for _, s in self._window))
+
+    def average(self) -> Speed | None:
+        """The speed of all updates of this process; None before the first."""
+        return self._speed(self._all_tokens, self._all_seconds) if self._all_tokens else None
+
+    def _speed(self, tokens: int, seconds: float) -> Speed:
+        rate = tokens / seconds
+        mfu = rate * self._flops_per_token / self._peak_flops if self._peak_flops else None
+        return Speed(tokens_per_second=rate, mfu=mfu)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory that this process has held: allocated on a GPU, resident on a CPU."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return _peak_resident_bytes()
+
+
+def _peak_resident_bytes() -> int:
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    # Linux' ru_maxrss starts from the parent's, so it comes second
+    import resource
+    import sys
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

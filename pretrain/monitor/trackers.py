@@ -1,0 +1,91 @@
+"""Numbers sent elsewhere: any number of trackers behind one, none of which can stop a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from pretrain.monitor.options import TrackerOptions
+
+NOT_NUMBERS = ("kind", "step", "source")
+
+
+class Tracker(Protocol):
+    """A place that keeps curves."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Keep these values for this step."""
+
+    def close(self) -> None:
+        """Send what is left."""
+
+
+class Trackers:
+    """Several trackers as one; one that fails is warned about once and dropped."""
+
+    def __init__(self, builders: Mapping[str, Callable[[], Tracker]], warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._trackers: dict[str, Tracker] = {}
+        for name, build in builders.items():
+            try:
+                self._trackers[name] = build()
+            except Exception as error:  # whatever a tracker does, the run goes on
+                self._drop(name, error)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Send the values to every tracker that still works."""
+        self._each(lambda tracker: tracker.log(step, values))
+
+    def close(self) -> None:
+        """Close them all; a second time does nothing."""
+        self._each(lambda tracker: tracker.close())
+        self._trackers.clear()
+
+    def _each(self, act: Callable[[Tracker], None]) -> None:
+        for name, tracker in list(self._trackers.items()):
+            try:
+                act(tracker)
+            except Exception as error:  # as above
+                self._drop(name, error)
+
+    def _drop(self, name: str, error: Exception) -> None:
+        self._trackers.pop(name, None)
+        self._warn(f"{name} failed and is left out from here on: {type(error).__name__}: {error}")
+
+
+def open_trackers(
+    options: TrackerOptions,
+    run_folder: Path,
+    *,
+    step: int,
+    config: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> Trackers:
+    """The trackers that the options ask for, in a run that goes on after `step`."""
+
+    def tensorboard() -> Tracker:
+        from pretrain.monitor.tensorboard_tracker import TensorBoardTracker
+
+        return TensorBoardTracker(run_folder, step)
+
+    def wandb() -> Tracker:
+        from pretrain.monitor.wandb_tracker import WandbTracker
+
+        return WandbTracker(run_folder, options, config, say)
+
+    builders: dict[str, Callable[[], Tracker]] = {}
+    if options.tensorboard:
+        builders["tensorboard"] = tensorboard
+    if options.wandb != "off":
+        builders["wandb"] = wandb
+    return Trackers(builders, say)
+
+
+def tracked(line: Mapping[str, Any]) -> dict[str, float]:
+    """A line of metrics.jsonl or timing.jsonl by name: train/loss, validation/python/loss, timing/mfu."""
+    group = line.get("kind", "timing")
+    if "source" in line:
+        group = f"{group}/{line['source']}"
+    numbers = {key: value for key, value in line.items() if key not in NOT_NUMBERS and value is not None}
+    return {f"{group}/{key}": value for key, value in numbers.items()}

@@ -1,0 +1,99 @@
+"""What a run will be, before anything is paid for; loads no torch and allocates no weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from megatron_lite.model.parameters import Counts, count, flops_per_token, parameters
+from megatron_lite.model.shape import ModelShape
+from megatron_lite.mup.groups import groups
+from pretrain.config.derive import Derived, StagePlan, derive, micro_steps, model_shape
+from pretrain.memory import Memory, memory
+
+if TYPE_CHECKING:
+    from pretrain.config.schema import Config
+
+NUM_POINTS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupPlan:
+    """An optimizer group and how much is in it."""
+
+    name: str
+    lr_ratio: float
+    weight_decay: float
+    parameters: int
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything about a run that its config decides."""
+
+    name: str
+    parameters: Counts
+    groups: tuple[GroupPlan, ...]
+    tokens: int
+    steps: int
+    batch_tokens: int
+    micro_steps: int
+    stages: tuple[StagePlan, ...]
+    asked_tokens: tuple[int, ...]  # of each stage, before rounding up to whole batches
+    flops_per_token: int
+    lr: tuple[tuple[int, float], ...]  # tokens, learning rate
+    num_ranks: int
+    memory: Memory  # of one rank
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values under the names that scripts rely on."""
+        return asdict(self) | {
+            "lr": [list(point) for point in self.lr],
+            "memory": _in_bytes(self.memory) | {"num_ranks": self.num_ranks},
+        }
+
+
+def plan(config: Config, num_ranks: int = 1) -> Plan:
+    """The plan of a run on `num_ranks` ranks; UserError where the batch cannot be divided among them."""
+    derived, shape = derive(config), model_shape(config)
+    return Plan(
+        name=config.run.name,
+        parameters=count(shape),
+        groups=_groups(config, shape),
+        tokens=derived.tokens,
+        steps=derived.steps,
+        batch_tokens=config.batch.tokens,
+        micro_steps=micro_steps(config.batch, num_ranks),
+        stages=derived.stages,
+        asked_tokens=tuple(stage.tokens for stage in config.stages),
+        flops_per_token=flops_per_token(shape, config.batch.sequence_length),
+        lr=lr_points(derived),
+        num_ranks=num_ranks,
+        memory=memory(config, shape, num_ranks),
+    )
+
+
+def lr_points(derived: Derived, num_points: int = NUM_POINTS) -> tuple[tuple[int, float], ...]:
+    """The learning rate at evenly spaced token counts, from the first token to the last."""
+    spaced = (index * derived.tokens // (num_points - 1) for index in range(num_points))
+    return tuple((tokens, derived.lr(tokens)) for tokens in spaced)
+
+
+def _groups(config: Config, shape: ModelShape) -> tuple[GroupPlan, ...]:
+    sizes: Mapping[str, int] = {parameter.name: parameter.size for parameter in parameters(shape)}
+    return tuple(
+        GroupPlan(
+            name=group.name,
+            lr_ratio=group.lr_ratio,
+            weight_decay=group.weight_decay,
+            parameters=sum(sizes[name] for name in group.parameters),
+            tensors=group.parameters,
+        )
+        for group in groups(shape, config.mup, config.optimizer.weight_decay)
+    )
+
+
+def _in_bytes(parts: Memory) -> dict[str, int]:
+    return {f"{name}_bytes": value for name, value in asdict(parts).items()} | {"total_bytes": parts.total}

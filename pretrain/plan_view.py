@@ -1,0 +1,80 @@
+"""A plan as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from megatron_lite.options import format_count
+from pretrain.memory import readable
+
+if TYPE_CHECKING:
+    from pretrain.plan import Plan
+
+
+def plan_tables(plan: Plan) -> RenderableType:
+    """The whole plan."""
+    return Group(_overview(plan), _stages(plan), _groups(plan), _memory(plan), lr_table(plan.lr))
+
+
+def lr_table(points: tuple[tuple[int, float], ...]) -> Table:
+    """Learning rates at token counts."""
+    table = _table("learning rate", "tokens", "", "lr")
+    for tokens, lr in points:
+        table.add_row(f"{tokens:,}", format_count(tokens), f"{lr:.6g}")
+    return table
+
+
+def _overview(plan: Plan) -> Table:
+    table = _table(plan.name, "", "", "")
+    for name, value in _facts(plan):
+        table.add_row(name, f"{value:,}", format_count(value))
+    return table
+
+
+def _facts(plan: Plan) -> Iterator[tuple[str, int]]:
+    for name, value in asdict(plan.parameters).items():
+        yield f"parameters, {name.replace('_', ' ')}", value
+    yield "tokens", plan.tokens
+    yield "steps", plan.steps
+    yield "tokens in a batch", plan.batch_tokens
+    yield "micro-steps an update", plan.micro_steps
+    yield "FLOPs per token", plan.flops_per_token
+    yield "FLOPs in all", plan.flops_per_token * plan.tokens
+
+
+def _stages(plan: Plan) -> Table:
+    table = _table("stages", "name", "tokens", "rounded up by", "steps", "mix")
+    for stage, asked in zip(plan.stages, plan.asked_tokens, strict=True):
+        mix = ", ".join(f"{name} {weight:g}" for name, weight in stage.mix.items())
+        table.add_row(stage.name, f"{stage.tokens:,}", f"{stage.tokens - asked:,}", f"{stage.steps:,}", mix)
+    return table
+
+
+def _groups(plan: Plan) -> Table:
+    table = _table("optimizer groups", "name", "lr ratio", "weight decay", "parameters", "tensors")
+    for group in plan.groups:
+        numbers = f"{group.lr_ratio:.6g}", f"{group.weight_decay:g}", f"{group.parameters:,}"
+        table.add_row(group.name, *numbers, f"{len(group.tensors)}")
+    return table
+
+
+def _memory(plan: Plan) -> Table:
+    table = _table(f"memory per rank, {plan.num_ranks} rank(s)", "part", "bytes", "")
+    for name, value in (asdict(plan.memory) | {"total": plan.memory.total}).items():
+        table.add_row(name.replace("_", " "), f"{value:,}", readable(value))
+    return table
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    """A plain table: one column of names, then numbers."""
+    has_header = bool(first or any(others))
+    table = Table(title=f"\n{title}", title_justify="left", box=None, pad_edge=False, show_header=has_header)
+    table.add_column(first)
+    for other in others:
+        table.add_column(other, justify="left" if other == "mix" else "right")
+    return table

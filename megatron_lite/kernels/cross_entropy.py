@@ -19,10 +19,10 @@ from torch.autograd.function import once_differentiable
 
 from megatron_lite.kernels.precision import widen, widened
 
+Wanted = tuple[bool, bool]  # a gradient by x, by the head
+
 MAX_CHUNK_BYTES = 64 * 2**20  # of fp32 logits
-MAX_CHUNK_ROWS = (
-    512  # enough for the matrix products; small buffers are reused by the allocator, large ones not
-)
+MAX_CHUNK_ROWS = 512  # enough for matrix products; the allocator reuses small buffers and not large ones
 
 
 def linear_cross_entropy(
@@ -67,27 +67,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _chunked(
-    x_TH: Tensor, head_VH: Tensor, targets_T: Tensor, scaling: float, ignore: int, wanted: tuple[bool, bool]
+    x_TH: Tensor, head_VH: Tensor, targets_T: Tensor, scaling: float, ignore: int, wanted: Wanted
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """The loss, and those of its gradients by x and by the head that are wanted."""
     wide = widened(x_TH.dtype)
+    loss = x_TH.new_zeros((), dtype=wide)
     grad_x_TH = torch.empty_like(x_TH) if wanted[0] else None
     grad_head_VH = torch.zeros_like(head_VH, dtype=wide) if wanted[1] else None
-    chunk_rows = _chunk_rows(len(head_VH))
-    wide_CV = x_TH.new_empty(min(chunk_rows, len(x_TH)), len(head_VH), dtype=wide)
-    narrow_CV = torch.empty_like(wide_CV, dtype=x_TH.dtype) if wide != x_TH.dtype else wide_CV
-    loss = x_TH.new_zeros((), dtype=wide)
-    for first in range(0, len(x_TH), chunk_rows):
-        part = slice(first, first + chunk_rows)
+    buffers = _buffers(x_TH, len(head_VH))
+    for first in range(0, len(x_TH), len(buffers[0])):
+        part = slice(first, first + len(buffers[0]))
         x_CH, valid_C = x_TH[part], targets_T[part] != ignore
-        targets_C = targets_T[part].where(valid_C, 0)
-        buffers = wide_CV[: len(x_CH)], narrow_CV[: len(x_CH)]
+        targets_C1 = targets_T[part].where(valid_C, 0)[:, None]
         log_p_CV = _log_probabilities(x_CH, head_VH, scaling, *buffers)
-        log_p_C = log_p_CV.gather(1, targets_C[:, None]).squeeze(1)
-        loss -= log_p_C.where(valid_C, 0).sum()
+        loss -= log_p_CV.gather(1, targets_C1).squeeze(1).where(valid_C, 0).sum()
         if not any(wanted):
             continue
-        grad_CV = _logit_gradients(log_p_CV, targets_C, buffers[1])
+        grad_CV = _logit_gradients(log_p_CV, targets_C1, buffers[1])
         weight_C1 = (valid_C.to(wide) / scaling)[:, None]
         if grad_x_TH is not None:
             torch.mul(grad_CV @ head_VH, weight_C1, out=grad_x_TH[part])
@@ -96,24 +92,28 @@ def _chunked(
     return loss, grad_x_TH, grad_head_VH
 
 
-def _chunk_rows(vocab_size: int) -> int:
-    return max(1, min(MAX_CHUNK_ROWS, MAX_CHUNK_BYTES // (4 * vocab_size)))
+def _buffers(x_TH: Tensor, vocab_size: int) -> tuple[Tensor, Tensor]:
+    """CV of one chunk to sum in, and to multiply matrices in; the same tensor where the type is the same."""
+    chunk_rows = max(1, min(len(x_TH), MAX_CHUNK_ROWS, MAX_CHUNK_BYTES // (4 * vocab_size)))
+    wide_CV = x_TH.new_empty(chunk_rows, vocab_size, dtype=widened(x_TH.dtype))
+    return wide_CV, wide_CV if wide_CV.dtype == x_TH.dtype else torch.empty_like(wide_CV, dtype=x_TH.dtype)
 
 
 def _log_probabilities(
     x_CH: Tensor, head_VH: Tensor, scaling: float, wide_CV: Tensor, narrow_CV: Tensor
 ) -> Tensor:
+    wide_CV, narrow_CV = wide_CV[: len(x_CH)], narrow_CV[: len(x_CH)]  # the last chunk may be shorter
     narrow_CV.addmm_(x_CH, head_VH.t(), beta=0, alpha=1 / scaling)
-    if narrow_CV is not wide_CV:
+    if narrow_CV.dtype != wide_CV.dtype:
         wide_CV.copy_(narrow_CV)
     return torch.log_softmax(wide_CV, dim=-1, out=wide_CV)
 
 
-def _logit_gradients(log_p_CV: Tensor, targets_C: Tensor, narrow_CV: Tensor) -> Tensor:
+def _logit_gradients(log_p_CV: Tensor, targets_C1: Tensor, narrow_CV: Tensor) -> Tensor:
     """p - 1 at the target and p elsewhere, made where the logits were and ready for a matrix product."""
     p_CV = log_p_CV.exp_()
-    p_CV.scatter_add_(1, targets_C[:, None], p_CV.new_full((len(targets_C), 1), -1.0))
-    return narrow_CV.copy_(p_CV)
+    p_CV.scatter_add_(1, targets_C1, p_CV.new_full(targets_C1.shape, -1.0))
+    return p_CV if p_CV.dtype == narrow_CV.dtype else narrow_CV[: len(p_CV)].copy_(p_CV)
 
 
 def _add_product(sum_VH: Tensor, grad_CV: Tensor, x_CH: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Rotary position embedding (arXiv 2104.09864): a pair of channels turns by an angle that grows with position.
+"""Rotary position embedding (arXiv 2104.09864): pairs of channels turn by angles that grow with position.
 
 Channel d of the first half of a head is paired with channel d of the second half, as transformers does.
 

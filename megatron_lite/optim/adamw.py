@@ -16,7 +16,7 @@ FUSED_DEVICES = ("cpu", "cuda")
 def adamw(options: AdamWOptions, groups: Sequence[Group], tensors: Mapping[str, Tensor]) -> torch.optim.AdamW:
     """torch's AdamW over these tensors; each of its groups carries the name and ratio of ours.
 
-    The learning rate is 0 until it is set: to the schedule's times the group's `lr_ratio`, before each update.
+    The learning rate is 0 until it is set, before each update: the schedule's times the group's `lr_ratio`.
     """
     torch_groups = [
         {

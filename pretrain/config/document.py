@@ -89,6 +89,10 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        breaks = any(character in data for character in "\x85\u2028\u2029")  # lost in any other style
+        return self.represent_scalar(TAG + "str", data, style='"' if breaks else None)
+
 
 _Loader.yaml_implicit_resolvers = {}  # none of YAML 1.1's
 _Loader.yaml_constructors = {None: _Loader.construct_undefined}  # refuses any tag but those below
@@ -99,6 +103,7 @@ for _name, (_pattern, _first) in SCALARS.items():
             re.compile(f"^(?:{_pattern})$"),
             ["" if c == "\0" else c for c in _first],
         )
+_Dumper.add_representer(str, _Dumper.represent_str)
 _Loader.add_constructor(TAG + "null", lambda loader, node: None)
 _Loader.add_constructor(TAG + "bool", lambda loader, node: node.value.lower() == "true")
 _Loader.add_constructor(TAG + "int", _Loader.number)

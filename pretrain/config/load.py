@@ -14,19 +14,19 @@ from pretrain.config.schema import Config
 from pretrain.errors import UserError, nearest
 
 PACKAGE = Path(__file__).parents[1]
-FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")  # installed, or a checkout
+INSTALLED = PACKAGE / "configs"
+SHIPPED = INSTALLED if INSTALLED.is_dir() else PACKAGE.parent / "configs"  # the latter in a checkout
 
 
 def names() -> list[str]:
     """The configs that travel with the project."""
-    return sorted({file.stem for folder in FOLDERS for file in folder.glob("*.yaml")})
+    return sorted(file.stem for file in SHIPPED.glob("*.yaml"))
 
 
 def find(name_or_path: str) -> Path:
     """The file meant by a path, or by the name of a shipped config with or without `.yaml`."""
     name = name_or_path.removesuffix(".yaml")
-    candidates = [Path(name_or_path), *(folder / f"{name}.yaml" for folder in FOLDERS)]
-    for file in candidates:
+    for file in (Path(name_or_path), SHIPPED / f"{name}.yaml"):
         if file.is_file():
             return file
     raise UserError(

@@ -66,7 +66,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
-        raise UserError(f"{file} cannot be read: {error}. {again}") from error
+        raise UserError(f"{file} is missing or damaged. {again}") from error
     for name, record in manifest.files.items():
         path = folder / name
         size = path.stat().st_size if path.is_file() else 0

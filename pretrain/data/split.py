@@ -36,16 +36,19 @@ def split(spool: Spool, share: float) -> Split:
 def _choose(sizes: list[int], share: float) -> list[int]:
     """Groups that fill the share: in order (of their hash, so at random), each that still fits.
 
-    Where none fits it is the smallest, as long as another is left to train on.
+    First those that leave room for three more like them, so that one large group is not all there is to
+    validate on. Where none fits it is the smallest, as long as another is left to train on.
     """
-    wanted, chosen = share * sum(sizes), []
-    for group, size in enumerate(sizes):
-        if size <= wanted:
-            wanted -= size
-            chosen.append(group)
+    wanted = left = share * sum(sizes)
+    chosen: set[int] = set()
+    for largest in (wanted / 4, wanted):
+        for group, size in enumerate(sizes):
+            if size <= min(left, largest) and group not in chosen:
+                left -= size
+                chosen.add(group)
     if share and not chosen and len(sizes) > 1:
-        chosen = [min(range(len(sizes)), key=sizes.__getitem__)]
-    return chosen
+        return [min(range(len(sizes)), key=sizes.__getitem__)]
+    return sorted(chosen)
 
 
 def _cut_in_two(spool: Spool, share: float) -> None:

@@ -47,6 +47,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without an end token. UnicodeEncodeError for lone surrogates."""
+        text.encode()  # sentencepiece itself would fail on a surrogate with words that help nobody
         return self.encode_array(text).tolist()
 
     def encode_array(self, text: str) -> array[int]:
@@ -57,8 +58,12 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids; special tokens have none, bytes that are no UTF-8 become U+FFFD."""
-        return b"".join([self._bytes[token] for token in ids]).decode("utf-8", errors="replace")
+        """The text of token ids; bytes that are no UTF-8 become U+FFFD.
+
+        Special tokens have no text, nor have ids beyond the vocabulary, which a padded model may produce.
+        """
+        known = [self._bytes[token] for token in ids if token < len(self._bytes)]
+        return b"".join(known).decode("utf-8", errors="replace")
 
     def token_bytes(self) -> np.ndarray:
         """Bytes of text that each token stands for, special ones 0: the denominator of bits per byte."""

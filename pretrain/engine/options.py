@@ -13,8 +13,8 @@ OURS = {
     "train_micro_batch_size_per_gpu": "batch.micro_sequences",
     "gradient_accumulation_steps": "batch.sequences and batch.micro_sequences",
     "gradient_clipping": "optimizer.clip",
-    "optimizer": "optimizer",
-    "scheduler": "schedule",
+    "optimizer": "our section `optimizer`",
+    "scheduler": "our section `schedule`",
     "bf16": "run.precision",
     "fp16": "run.precision (bf16; fp16 is not offered)",
     "data_types": "nothing: gradients are accumulated in fp32",
@@ -43,5 +43,5 @@ class DeepSpeedOptions(Options):
     def _refuse_ours(cls, section: Any) -> Any:
         taken = [key for key in section if key in OURS] if isinstance(section, dict) else []
         if taken:
-            raise ValueError("; ".join(f"{key} is decided by {OURS[key]}" for key in taken))
+            raise ValueError("\n".join(f"{key} is decided by {OURS[key]}" for key in taken))
         return section

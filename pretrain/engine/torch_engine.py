@@ -67,10 +67,10 @@ class TorchEngine:
 
     def state(self) -> Iterator[tuple[Kind, str, Tensor]]:
         for name, master in self.master.items():
-            yield "weight", name, master.detach().cpu()
+            yield "weight", name, master.detach().to("cpu", copy=True)
         for kind in ("exp_avg", "exp_avg_sq"):
             for name, master in self.master.items():
-                yield kind, name, self.optimizer.state[master][kind].cpu()
+                yield kind, name, self.optimizer.state[master][kind].to("cpu", copy=True)
 
     def load(self, read: StateReader, updates: int) -> None:
         for name, master in self.master.items():

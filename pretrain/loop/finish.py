@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -13,27 +14,29 @@ from pretrain.loop.build import build_model
 from pretrain.loop.run import Run
 from pretrain.monitor.curves import draw
 from pretrain.monitor.meter import Speed, peak_memory_bytes
+from pretrain.monitor.record import METRICS, TIMING, read
 from pretrain.monitor.report import write_report
 from pretrain.monitor.summary import Sample, Score, Summary, write_summary
 
-PROMPTS = ("def ", "import ", "class ")
+PROMPTS = ("def", "import", "class")
 SAMPLE_TOKENS = 64
 
 
-def finish(run: Run, scores: Mapping[str, Score], speed: Speed | None, *, seconds: float) -> Summary:
-    """Write summary.json, curves.png and report.html of a run that has trained and saved its last update.
+def finish(run: Run, *, seconds: float) -> Summary:
+    """Write summary.json, curves.png and report.html of a run whose last update is trained and saved.
 
-    `speed` and `seconds` are of this process; None: it made no update. On the first rank only.
+    `seconds`: of this process, preparation included. On the first rank only.
     """
     picture, report = run.folder / "curves.png", run.folder / "report.html"
+    speed = _speed(read(run.folder / TIMING))
     summary = Summary(
         name=run.config.run.name,
         parameters=count(run.shape),
         tokens=run.position.tokens,
         steps=run.position.step,
-        validation=scores,
-        tokens_per_second=speed.tokens_per_second if speed else 0.0,
-        mfu=speed.mfu if speed else None,
+        validation=_scores(read(run.folder / METRICS), run.position.step),
+        tokens_per_second=speed.tokens_per_second,
+        mfu=speed.mfu,
         seconds=seconds,
         peak_memory_bytes=peak_memory_bytes(run.device),
         samples=samples(run),
@@ -44,6 +47,25 @@ def finish(run: Run, scores: Mapping[str, Score], speed: Speed | None, *, second
     draw(run.folder, picture)
     write_report(run.folder)
     return summary
+
+
+def _scores(metrics: Sequence[Mapping[str, Any]], step: int) -> dict[str, Score]:
+    """The last validation, by source."""
+    return {
+        line["source"]: Score(loss=line["loss"], bits_per_byte=line["bits_per_byte"])
+        for line in metrics
+        if line["kind"] == "validation" and line["step"] == step
+    }
+
+
+def _speed(timing: Sequence[Mapping[str, Any]]) -> Speed:
+    """Over all updates of the run, restarts included, without what lies between updates."""
+    seconds = sum(line["seconds"] for line in timing)
+    known = [line for line in timing if line["mfu"] is not None]
+    return Speed(
+        tokens_per_second=sum(line["tokens_per_second"] * line["seconds"] for line in timing) / seconds,
+        mfu=sum(line["mfu"] * line["seconds"] for line in known) / seconds if known else None,
+    )
 
 
 def samples(run: Run) -> tuple[Sample, ...]:

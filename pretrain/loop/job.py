@@ -116,40 +116,43 @@ class Job:
         )
 
     def _train(self, run: Run, stop_watch: StopWatch, began: float) -> None:
-        resumed = run.position.step
-        meter = Meter(
-            flops_per_token=flops_per_token(run.shape, self.config.batch.sequence_length),
-            peak_flops=peak_flops(self.device, DTYPES[self.config.run.precision]),
-            num_ranks=self.ranks.size,
-        )
+        done = run.position.step
         record = Record(self.folder)
         trackers = open_trackers(
             self.config.trackers,
             self.folder,
-            step=resumed,
+            step=done,
             config=self.config.model_dump(mode="json"),
             say=self.console.say,
         )
-        write_status(self.folder, "running", resumed)
-        record.event("resume" if resumed else "start", step=resumed, ranks=self.ranks.size)
-        if resumed:
-            self.console.say(f"Continuing {self.config.run.name} after step {resumed} of {run.derived.steps}.")
-        with self.console.training(run.derived.steps, resumed) as training:
-            journal = Written(
-                self.folder,
-                batch_tokens=self.config.batch.tokens,
-                record=record,
-                console=self.console,
-                training=training,
-                tracker=trackers,
-                meter=meter,
-                device=self.device,
-            )
-            finished = train(run, journal, stop_watch)
-        trackers.close()
-        if finished:
-            record.event("finish", step=run.position.step)
-            summary = finish(run, journal.scores, meter.average(), seconds=time.monotonic() - began)
-            write_status(self.folder, "finished", run.position.step)
-            show_summary(summary, sys.stdout)
-        record.close()
+        write_status(self.folder, "running", done)
+        record.event("resume" if done else "start", step=done, ranks=self.ranks.size)
+        if done:
+            self.console.say(f"Continuing {self.config.run.name} after step {done} of {run.derived.steps}.")
+        try:
+            with self.console.training(run.derived.steps, done) as training:
+                journal = Written(
+                    self.folder,
+                    batch_tokens=self.config.batch.tokens,
+                    record=record,
+                    console=self.console,
+                    training=training,
+                    tracker=trackers,
+                    meter=self._meter(run),
+                    device=self.device,
+                )
+                finished = train(run, journal, stop_watch)
+            if finished:
+                record.event("finish", step=run.position.step)
+                write_status(self.folder, "finished", run.position.step)
+                show_summary(finish(run, seconds=time.monotonic() - began), sys.stdout)
+        finally:
+            trackers.close()
+            record.close()
+
+    def _meter(self, run: Run) -> Meter:
+        return Meter(
+            flops_per_token=flops_per_token(run.shape, self.config.batch.sequence_length),
+            peak_flops=peak_flops(self.device, DTYPES[self.config.run.precision]),
+            num_ranks=self.ranks.size,
+        )

@@ -28,6 +28,9 @@ class Journal(Protocol):
     def validation(self, position: Position, scores: Mapping[str, Score]) -> None:
         """The loss on held-out text, by source."""
 
+    def saving(self) -> None:
+        """A checkpoint is about to be written."""
+
     def saved(self, position: Position, path: Path) -> None:
         """A checkpoint stands at `path`."""
 
@@ -42,6 +45,9 @@ class Silent:
         """Nothing."""
 
     def validation(self, position: Position, scores: Mapping[str, Score]) -> None:
+        """Nothing."""
+
+    def saving(self) -> None:
         """Nothing."""
 
     def saved(self, position: Position, path: Path) -> None:
@@ -74,7 +80,6 @@ class Written:
         self.tracker = tracker
         self.meter = meter
         self.device = device
-        self.scores: Mapping[str, Score] = {}
 
     def update(self, position: Position, lr: float, result: StepResult, *, seconds: float) -> None:
         line = {
@@ -104,7 +109,6 @@ class Written:
         )
 
     def validation(self, position: Position, scores: Mapping[str, Score]) -> None:
-        self.scores = scores
         for source, result in scores.items():
             line = {
                 "kind": "validation",
@@ -120,8 +124,10 @@ class Written:
                 step=position.step, source=source, loss=result.loss, bits_per_byte=result.bits_per_byte
             )
 
+    def saving(self) -> None:
+        self.record.sync()  # a checkpoint that outlives a power cut must find its metrics
+
     def saved(self, position: Position, path: Path) -> None:
-        self.record.sync()
         self.record.event("checkpoint", step=position.step, path=path.name)
         write_status(self.folder, "running", position.step)
 

@@ -38,6 +38,7 @@ def train(run: Run, journal: Journal, stop_watch: StopWatch) -> bool:
         if _due(step, run.config.evaluate.every_steps) or run.finished:
             journal.validation(run.position, run.evaluate())
         if _due(step, run.config.checkpoint.every_steps) or run.finished or result.stop:
+            journal.saving()
             journal.saved(run.position, run.save())
         if result.stop and not run.finished:
             journal.stopped(run.position, stop_watch.reason() or "another rank asked to stop")

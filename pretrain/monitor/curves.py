@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from megatron_lite.options import format_count
+from pretrain.monitor.files import replace
 from pretrain.monitor.record import METRICS, read
 
 if TYPE_CHECKING:
@@ -27,8 +29,13 @@ START_SHARE = 0.05  # of the updates, whose losses may lie outside of the pictur
 START_SPREADS = 2.0  # ... where they would lie this many times above the spread of the rest
 
 
-def draw(run_folder: Path, file: Path | BinaryIO) -> None:
+def draw(run_folder: Path, file: Path) -> None:
     """Draw what metrics.jsonl holds so far into a PNG."""
+    replace(file, picture(run_folder))
+
+
+def picture(run_folder: Path) -> bytes:
+    """The picture as PNG; the same record makes the same bytes."""
     # not through pyplot: no global state, no look at the display
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -42,7 +49,9 @@ def draw(run_folder: Path, file: Path | BinaryIO) -> None:
     loss.set_title(run_folder.resolve().name, loc="left", fontweight="bold", color=INK)
     _draw_loss(loss, train, validation)
     _draw_rate(rate, train)
-    figure.savefig(file, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    png = BytesIO()
+    figure.savefig(png, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    return png.getvalue()
 
 
 def _draw_loss(axes: Axes, train: list[Line], validation: list[Line]) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from datetime import datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from pretrain.monitor.curves import draw
+from pretrain.monitor.curves import picture
 from pretrain.monitor.files import replace
 from pretrain.monitor.page import facts_table, grid, page, section, text
 from pretrain.monitor.record import EVENTS, METRICS, read
@@ -51,9 +50,7 @@ def _header(run_folder: Path) -> str:
 
 
 def _picture(run_folder: Path) -> str:
-    png = BytesIO()
-    draw(run_folder, png)
-    data = base64.b64encode(png.getvalue()).decode("ascii")
+    data = base64.b64encode(picture(run_folder)).decode("ascii")
     return f'<img alt="Loss and learning rate against tokens" src="data:image/png;base64,{data}">'
 
 

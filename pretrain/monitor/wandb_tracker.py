@@ -51,7 +51,10 @@ class WandbTracker:
 
     def close(self) -> None:
         """Send what is left."""
+        import wandb
+
         self._run.finish()
+        wandb.teardown()  # finish() may return before the file is written; wandb's process ends after it
 
 
 def run_id(run_folder: Path) -> str:

@@ -39,14 +39,34 @@ def test_counts(text, count):
 
 @pytest.mark.parametrize(
     "value",
-    ["-1", -1, "1.5", "1.0005K", "abc", "", "10Q", True, None, [1], "nan", "inf", "1e30", "1e999999999", 10**400],
+    [
+        "-1",
+        -1,
+        "1.5",
+        "1.0005K",
+        "abc",
+        "",
+        "10Q",
+        True,
+        None,
+        [1],
+        "nan",
+        "inf",
+        "1e30",
+        "1e999999999",
+        10**400,
+    ],
 )
 def test_not_counts(value):
     with pytest.raises(ValueError, match="should"):
         parse_count(value)
 
 
-@given(st.one_of(st.text(), st.floats(), st.integers(), st.from_regex(r"[-+]?[0-9.]+[eE]?[-+]?[0-9]{0,12}[KMBTx]?")))
+@given(
+    st.one_of(
+        st.text(), st.floats(), st.integers(), st.from_regex(r"[-+]?[0-9.]+[eE]?[-+]?[0-9]{0,12}[KMBTx]?")
+    )
+)
 def test_any_value_is_a_number_or_a_sentence(value):
     for field in ("count", "real"):
         try:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 
 class Reason(StrEnum):
     """Why a document is not in the corpus; the values are the keys of the manifest's counts."""
 
+    UNREADABLE = "unreadable"
     INVALID = "not valid UTF-8"
     EMPTY = "empty"
     LARGE = "too large"
     GENERATED = "machine-generated"
     DUPLICATE = "exact duplicate"
     BEYOND = "beyond max_bytes"
-    MALFORMED = "malformed"
+    MALFORMED = "malformed or no text"
     NEAR_COPY = "near copy of training text"
 
 
@@ -50,11 +52,13 @@ class SourceReader(Protocol):
         """Every document, and what was skipped on the way."""
 
 
-def decode(data: bytes, group: str, largest_bytes: int) -> Document | Skipped:
-    """The document that a file's bytes are, unless they are no text or too much of it."""
-    if len(data) > largest_bytes:
-        return Skipped(reason=Reason.LARGE)
+def read_document(path: Path, group: str, largest_bytes: int) -> Document | Skipped:
+    """The document that a file is, unless it is no text or too much of it."""
     try:
-        return Document(text=data.decode("utf-8"), group=group)
+        if path.stat().st_size > largest_bytes:  # before it is in memory
+            return Skipped(reason=Reason.LARGE)
+        return Document(text=path.read_bytes().decode("utf-8"), group=group)
+    except OSError:
+        return Skipped(reason=Reason.UNREADABLE)
     except UnicodeDecodeError:
         return Skipped(reason=Reason.INVALID)

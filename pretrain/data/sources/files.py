@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrain.data.options import FileSource
-from pretrain.data.sources.base import Document, Reason, Skipped, decode
+from pretrain.data.sources.base import Document, Reason, Skipped, read_document
 from pretrain.errors import UserError, nearest
 
 LARGEST_BYTES = 256_000_000  # of one document: it is held in memory whole while it is encoded
@@ -45,10 +45,7 @@ class TextReader(Files):
     def documents(self) -> Iterator[Document | Skipped]:
         """One document a file, which is also the group that is held out or not."""
         for path in self.paths:
-            if path.stat().st_size > LARGEST_BYTES:  # before it is read
-                yield Skipped(reason=Reason.LARGE)
-            else:
-                yield decode(path.read_bytes(), str(path), LARGEST_BYTES)
+            yield read_document(path, str(path), LARGEST_BYTES)
 
 
 def find_files(key: str, path: str, suffixes: tuple[str, ...]) -> list[Path]:

@@ -15,6 +15,11 @@ from pretrain.data.sources.base import Document, Reason, Skipped
 from pretrain.data.sources.files import Files, document, missing_column
 from pretrain.errors import UserError
 
+COMPRESSIONS = {
+    ".gz": "gzip",
+    ".zst": "zstd",
+}  # fsspec's "infer" would read .zst raw where it cannot unpack it
+
 
 class JsonlReader(Files):
     """The column of every line. A line that is no object with this column is counted and passed by."""
@@ -39,7 +44,7 @@ class JsonlReader(Files):
         import fsspec
 
         try:
-            with fsspec.open(str(path), "rb", compression="infer") as lines:
+            with fsspec.open(str(path), "rb", compression=COMPRESSIONS.get(path.suffix)) as lines:
                 yield from lines
         except Exception as error:  # every decompressor has errors of its own
             hint = " Reading .zst needs `pip install zstandard`." if path.suffix == ".zst" else ""

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pretrain.data.options import PythonSource
-from pretrain.data.sources.base import Document, Reason, Skipped, decode
+from pretrain.data.sources.base import Document, Reason, Skipped, read_document
 
 LARGEST_BYTES = 1_000_000  # larger Python files are tables, not programs
 OWN_PACKAGES = {"pretrain", "megatron_lite"}  # a corpus should not change when this project does
@@ -51,7 +51,7 @@ class PythonReader:
             if num_bytes >= self._max_bytes:
                 yield Skipped(reason=Reason.BEYOND, count=len(files) - number)
                 return
-            document = decode(file.read_bytes(), package(name), LARGEST_BYTES)
+            document = read_document(file, package(name), LARGEST_BYTES)
             if isinstance(document, Document) and machine_generated(document.text):
                 document = Skipped(reason=Reason.GENERATED)
             if isinstance(document, Document):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,17 +31,17 @@ def test_whole_sequences() -> None:
 
 @given(rows=st.integers(1, 4), columns=st.integers(1, 9), seed=st.integers(0, 1000))
 def test_every_token_in_one_document(rows: int, columns: int, seed: int) -> None:
-    """Positions count from 0 in each document; a document is inside a sequence, an end token only its last."""
+    """Positions count from 0 in each document; an end token is the last of its document."""
     tokens_BS = torch.randint(3, (rows, columns), generator=torch.Generator().manual_seed(seed))
     where = documents(tokens_BS, end_id=0)
     bounds = where.boundaries
     assert where.cu_lengths.tolist() == list(bounds)
     assert set(range(0, rows * columns + 1, columns)) <= set(bounds)
-    lengths = [end - start for start, end in zip(bounds, bounds[1:], strict=False)]
+    lengths = [end - start for start, end in pairwise(bounds)]
     assert min(lengths) > 0
     assert max(lengths) == where.max_length
     assert where.positions_T.tolist() == [position for length in lengths for position in range(length)]
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         document = tokens_BS.flatten()[start:end].tolist()
         assert 0 not in document[:-1]
         assert document[-1] == 0 or end % columns == 0

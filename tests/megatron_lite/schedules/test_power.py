@@ -56,7 +56,9 @@ def test_cap_ends_where_the_law_crosses_it(beta, ends_at):
 
 def test_beta_counts_sequences_of_4096_whatever_ours_are():
     short = ConstantBatch(batch_tokens=1024 * 512)
-    assert Power().bind(batch=short, total_tokens=T)(B) == Power().bind(batch=batch_of(128), total_tokens=T)(B)
+    assert Power().bind(batch=short, total_tokens=T)(B) == Power().bind(batch=batch_of(128), total_tokens=T)(
+        B
+    )
 
 
 def test_the_worked_example_of_the_paper():
@@ -172,7 +174,9 @@ def test_warm_up_may_touch_decay_and_outlast_a_run_without_decay():
     assert unfinished(1000) == min(CAP, 4.0 * 4000**-0.51) / 4
 
 
-@pytest.mark.parametrize("options", [{"exponent": 0.5}, {"amplitude": 0}, {"lr_max": -1}, {"warmup_tokens": -1}])
+@pytest.mark.parametrize(
+    "options", [{"exponent": 0.5}, {"amplitude": 0}, {"lr_max": -1}, {"warmup_tokens": -1}]
+)
 def test_options_out_of_range(options):
     with pytest.raises(ValidationError):
         Power(**options)

@@ -73,26 +73,47 @@ def test_a_name_that_is_none():
         ("model.tie_word_embeddings=2", "model.tie_word_embeddings: 2 should be a valid boolean"),
         ("optimizer.betas=[0.9]", "optimizer.betas.1: missing"),
         ("optimizer.eps=.nan", "optimizer.eps: '.nan' should be a number"),
-        ("schedule.name=pwer", "schedule.name: 'pwer' should be one of power, wsd, cosine, linear, constant. Did you"),
+        (
+            "schedule.name=pwer",
+            "schedule.name: 'pwer' should be one of power, wsd, cosine, linear, constant. Did you",
+        ),
         ("schedule.lr_maxx=1", "schedule.lr_maxx: unknown key 'lr_maxx'. Did you mean 'lr_max'?"),
         ("schedule={name: wsd}", "schedule.lr_max: missing, and required (height of the plateau"),
         (
             "schedule={name: wsd, lr_max: 1, amplitude: 4}",
-            "schedule.amplitude: a key of power, not of wsd; replace the whole section by schedule={name: wsd, ...}",
+            "schedule.amplitude: a key of power, not of wsd; replace the whole section by",
         ),
         ("data.sources.python.kind=pyton", "data.sources.python.kind: 'pyton' should be one of python, text"),
-        ("data.sources.python.max_byte=1", "data.sources.python.max_byte: unknown key 'max_byte'. Did you mean"),
+        (
+            "data.sources.python.max_byte=1",
+            "data.sources.python.max_byte: unknown key 'max_byte'. Did you mean",
+        ),
         ("data.sources.more={path: x}", "data.sources.more.kind: missing, and required: one of python, text"),
         ("data.sources.more=x", "data.sources.more: 'x' should be a mapping"),
         ("deepspeed.optimizer={}", "deepspeed: optimizer is decided by optimizer"),
         ("model.num_attention_heads=3", "model: hidden_size=64 is not a multiple of num_attention_heads=3"),
-        ("stages.0.mix={pyton: 1}", "stages.0.mix.pyton: no such source; data.sources has python. Did you mean"),
-        ("batch.sequences=9", "batch.sequences: 9 is not a multiple of batch.micro_sequences=4; 8 or 12 would be"),
+        (
+            "stages.0.mix={pyton: 1}",
+            "stages.0.mix.pyton: no such source; data.sources has python. Did you mean",
+        ),
+        (
+            "batch.sequences=9",
+            "batch.sequences: 9 is not a multiple of batch.micro_sequences=4; 8 or 12 would be",
+        ),
         ("batch.sequences=3", "batch.sequences: 3 is not a multiple of batch.micro_sequences=4; 4 would be"),
-        ("batch.sequence_length=8192", "batch.sequence_length: 8192 is more than model.max_position_embeddings=4096"),
-        ("deepspeed.zero_optimization.stage=0", "deepspeed.zero_optimization.stage: 0 has no fp32 master weights"),
+        (
+            "batch.sequence_length=8192",
+            "batch.sequence_length: 8192 is more than model.max_position_embeddings=4096",
+        ),
+        (
+            "deepspeed.zero_optimization.stage=0",
+            "deepspeed.zero_optimization.stage: 0 has no fp32 master weights",
+        ),
         ("schedule.decay_tokens=1M", "schedule: decay_tokens=1000000 is longer than the run of 10240 tokens"),
-        ("schedule={name: cosine, lr_max: 1, warmup_tokens: 1M}", "schedule: warmup_tokens=1000000 must be less"),
+        (
+            "schedule={name: cosine, lr_max: 1, warmup_tokens: 1M}",
+            "schedule: warmup_tokens=1000000 must be less",
+        ),
     ],
 )
 def test_one_mistake_one_line(minimal, override, line):
@@ -101,10 +122,17 @@ def test_one_mistake_one_line(minimal, override, line):
 
 
 def test_all_mistakes_of_values_at_once(minimal):
-    overrides = ["model.hiden_size=3", "run.seed=-1", "stages.0.tokens=x", "foo", "stages.7.tokens=1", "guardd={}"]
+    overrides = [
+        "model.hiden_size=3",
+        "run.seed=-1",
+        "stages.0.tokens=x",
+        "foo",
+        "stages.7.tokens=1",
+        "guardd={}",
+    ]
     lines = problems_of(minimal, *overrides)
     assert len(lines) == len(overrides)
-    for part in ("hiden_size", "run.seed", "stages.0.tokens", "'foo'", "stages.7.tokens", "guardd"):
+    for part in ("hiden_size", "run.seed", "stages.0.tokens:", "'foo'", "stages.7.tokens", "guardd"):
         assert sum(part in line for line in lines) == 1
 
 
@@ -156,7 +184,12 @@ def test_a_file_that_is_missing(tmp_path):
 
 
 def test_dump_loads_again(tmp_path, minimal):
-    overrides = ["deepspeed.comms_logger={enabled: true}", "trackers.wandb=off", "run.name=1e3x", "guard.stop_file='1e3'"]
+    overrides = [
+        "deepspeed.comms_logger={enabled: true}",
+        "trackers.wandb=off",
+        "run.name=1e3x",
+        "guard.stop_file='1e3'",
+    ]
     for config in (load(minimal, overrides), *map(load, names())):
         file = tmp_path / "resolved.yaml"
         file.write_text(dump(config), encoding="utf-8")

@@ -127,13 +127,9 @@ def test_wandb_without_a_key_writes_files_and_touches_no_network(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    connect = socket.socket.connect
-
-    def connect_here(self: socket.socket, address: object) -> None:
-        assert self.family == socket.AF_UNIX or str(address[0]) in ("127.0.0.1", "::1"), address  # type: ignore[index]
-        connect(self, address)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(socket.socket, "connect", connect_here)
+    listener = socket.create_server(("127.0.0.1", 0))  # stands for wandb's server and for every other
+    for name in ("WANDB_BASE_URL", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{listener.getsockname()[1]}")
     said: list[str] = []
     options = TrackerOptions(tensorboard=False, wandb="auto", wandb_project="a-project")
     for begin in (0, 2):  # a run and its resumption
@@ -148,3 +144,7 @@ def test_wandb_without_a_key_writes_files_and_touches_no_network(
         written = file.read_bytes()
         for expected in (run_id(tmp_path), "a-project", "seed", "train/loss"):
             assert expected.encode() in written
+    listener.setblocking(False)
+    with pytest.raises(BlockingIOError):  # nobody came
+        listener.accept()
+    listener.close()

@@ -1,0 +1,121 @@
+"""The command as a user meets it: what it prints where, its exit codes, and that it loads no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pretrain.cli import main
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "transformers", "deepspeed", "datasets", "numpy", "sentencepiece", "matplotlib", "wandb")
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    captured = capsys.readouterr()
+    return int(left.value.code or 0), captured.out, captured.err
+
+
+def test_lr_at_token_counts(capsys):
+    code, out, err = run(capsys, "lr", "--config", "3b_moe", "--at", "100B", "--at", "1T", "--json")
+    assert (code, err) == (0, "")
+    hundred, thousand = json.loads(out)
+    assert (hundred["tokens"], hundred["batch_tokens"]) == (100_000_000_000, 4_194_304)
+    assert f"{hundred['lr']:.6f} {thousand['lr']:.6f}" == "0.010054 0.003107"
+
+
+def test_lr_with_overrides_and_without_counts(capsys):
+    overrides = ("batch.sequences=16", "batch.sequence_length=512", "schedule.warmup_tokens=0")
+    code, out, _ = run(capsys, "lr", "--config", "tiny_moe", *overrides, "--json")
+    points = json.loads(out)
+    assert code == 0
+    assert len(points) == 20
+    assert points[0]["lr"] == 0.02
+    assert points[9]["lr"] == pytest.approx(2 * 4.0 * points[9]["tokens"] ** -0.51)
+
+
+def test_plan_as_json_is_the_only_output(capsys):
+    code, out, err = run(
+        capsys, "plan", "--config", "3b_dense", "--ranks", "8", "--json", "model.vocab_size=49152"
+    )
+    assert (code, err) == (0, "")
+    assert json.loads(out)["parameters"]["total"] == 3_510_819_072
+
+
+def test_tables_for_people(capsys):
+    code, out, _ = run(capsys, "plan", "--config", "3b_moe")
+    assert code == 0
+    for part in ("3,298,788,864", "715,257", "router", "gradients", "0.166667", "stable"):
+        assert part in out
+    code, out, _ = run(capsys, "lr", "--config", "3b_moe", "--at", "100B")
+    assert code == 0
+    assert f"{1024 * 4.0 * 1e11**-0.51:.6g}" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["lr", "--config", "tinymoe"], "Did you mean 'tiny_moe'"),
+        (["plan", "--config", "tiny_moe", "model.hiden_size=3"], "Did you mean 'hidden_size'"),
+        (["plan", "--config", "tiny_moe", "--ranks", "5"], "40 would be"),
+        (["lr", "--config", "tiny_moe", "--at", "x"], "--at: 'x' should be a whole number"),
+        (["plan"], "--config"),
+        (["plan", "--config", "tiny_moe", "--ranks", "0"], "--ranks"),
+        (["lr", "--nonsense"], "No such option"),
+        (["nonsense"], "No such command"),
+    ],
+)
+def test_mistakes_of_the_user_exit_with_2_and_say_so_on_standard_error(capsys, arguments, words):
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", [[], ["plan"], ["lr"]])
+def test_help(capsys, command):
+    code, out, _ = run(capsys, *command, "--help")
+    assert code == 0
+    assert "Show" in out
+
+
+def test_a_failure_of_ours_exits_with_1():
+    code = "import pretrain.plan; pretrain.plan.lr_points = None; import pretrain.cli; pretrain.cli.main()"
+    result = _python("-c", code, "lr", "--config", "tiny_moe")
+    assert result.returncode == 1
+    assert "TypeError" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limit"),
+    [(["lr", "--config", "3b_moe", "--at", "1T"], 1.0), (["plan", "--config", "3b_moe"], 5.0)],
+)
+def test_answers_at_once_and_loads_nothing_heavy(arguments, limit):
+    code = (
+        "import sys, time, pretrain.cli\n"
+        "try: pretrain.cli.main()\n"
+        f"finally: print(*set(sys.modules) & set({HEAVY!r}), ';', time.process_time(), file=sys.stderr)"
+    )
+    started = time.monotonic()
+    result = _python("-c", code, *arguments)
+    assert result.returncode == 0, result.stderr
+    heavy, seconds = result.stderr.split(";")
+    assert not heavy.strip()
+    assert float(seconds) < limit
+    assert time.monotonic() - started < 30
+
+
+def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False
+    )

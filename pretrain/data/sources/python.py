@@ -55,7 +55,7 @@ class PythonReader:
             if isinstance(document, Document) and machine_generated(document.text):
                 document = Skipped(reason=Reason.GENERATED)
             if isinstance(document, Document):
-                num_bytes += len(document.text)
+                num_bytes += len(document.text.encode())
             yield document
 
 

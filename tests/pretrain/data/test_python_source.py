@@ -65,6 +65,13 @@ def test_the_cap_leaves_out_the_end_of_an_order_that_does_not_change(root: Path)
     assert capped[:-1] == read(root)[: len(capped) - 1]
 
 
+@pytest.mark.parametrize(("max_bytes", "documents"), [(len(FILES["json/decoder.py"]), 1), (11, 2)])
+def test_the_cap_counts_bytes_and_the_file_that_crosses_it_is_the_last(
+    root: Path, max_bytes: int, documents: int
+) -> None:
+    assert sum(isinstance(one, Document) for one in read(root, max_bytes)) == documents
+
+
 def test_the_order_is_that_of_names_alone(root: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "copy" / "deep"
     elsewhere.mkdir(parents=True)

@@ -59,5 +59,8 @@ setup(
         ],
     },
     entry_points={"console_scripts": ["pretrain=pretrain.cli:main"]},
-    classifiers=["Programming Language :: Python :: 3.11", "License :: OSI Approved :: Apache Software License"],
+    classifiers=[
+        "Programming Language :: Python :: 3.11",
+        "License :: OSI Approved :: Apache Software License",
+    ],
 )

@@ -1,8 +1,10 @@
-"""What this machine offers to one rank: cores and free memory."""
+"""What this machine offers to one rank: cores and memory."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +14,28 @@ if TYPE_CHECKING:
     import torch
 
 
+# glibc's mallopt: free memory kept at the heap's top, and the size from which a block has its own pages
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+LARGEST_THRESHOLD = 2**30
+
+
 def use_cores(ranks: Ranks, device: torch.device) -> None:
     """Share the cores among the ranks of this machine: with more threads than cores everything crawls."""
     import torch
 
     if device.type == "cpu":
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks.local_size))
+        _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Let malloc reuse large blocks: a fresh one costs a page fault for every 4 KiB of every activation."""
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt:
+        mallopt(MMAP_THRESHOLD, LARGEST_THRESHOLD)
+        mallopt(TRIM_THRESHOLD, LARGEST_THRESHOLD)
 
 
 def available_bytes(ranks: Ranks, device: torch.device) -> int:

@@ -81,7 +81,7 @@ def total(values: torch.Tensor) -> torch.Tensor:
 
 
 def first_does(work: Callable[[], None], name: str, ranks: Ranks, store: dist.Store) -> None:
-    """Do `work` on the first rank while the others wait, however long it takes; a mistake is one on every rank."""
+    """Do `work` on the first rank while the others wait, however long; a mistake is one on every rank."""
     if not ranks.first:
         while not store.check([name]):
             time.sleep(POLL_SECONDS)

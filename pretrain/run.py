@@ -42,13 +42,17 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="launch/pretrain.py",
         description="Train a decoder as a config says. The same command again continues where it stopped.",
-        epilog="Started by deepspeed, torchrun, srun, or as it is. `pretrain plan --config NAME` says what a run "
-        "needs before it is started.",
+        epilog="Started by deepspeed, torchrun, srun, or as it is. `pretrain plan --config NAME` says what "
+        "a run needs before it is started.",
     )
-    parser.add_argument("--config", required=True, metavar="NAME_OR_PATH", help="a file, or a name in configs/")
+    parser.add_argument(
+        "--config", required=True, metavar="NAME_OR_PATH", help="a file, or a name in configs/"
+    )
     parser.add_argument("--quiet", action="store_true", help="show the final summary and mistakes only")
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # the deepspeed launcher adds it
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="values to change, e.g. run.seed=1")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="section.key=value", help="values to change, e.g. run.seed=1"
+    )
     return parser.parse_intermixed_args(arguments)
 
 

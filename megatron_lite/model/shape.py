@@ -31,6 +31,7 @@ class ModelShape:
 
     @property
     def head_dim(self) -> int:
+        """Width of a head."""
         return self.hidden_size // self.num_heads
 
 
@@ -43,7 +44,9 @@ def resolve_shape(model: ModelOptions, mup: MupOptions, vocab_size: int) -> Mode
     head_dim = model.hidden_size // model.num_attention_heads
     width_ratio = model.hidden_size / mup.base_width
     standard = (1.0, 1.0, head_dim**-0.5, 1.0)
-    embedding, residual, attention, logits = (12.0, 0.22, 1 / head_dim, width_ratio) if mup.enabled else standard
+    embedding, residual, attention, logits = (
+        (12.0, 0.22, 1 / head_dim, width_ratio) if mup.enabled else standard
+    )
 
     def given(value: float | None, otherwise: float) -> float:
         return otherwise if value is None else value

@@ -14,10 +14,12 @@ class MupOptions(Options):
 
     enabled: bool = Field(True, description="false: standard parametrisation, one LR, multipliers 1")
     base_width: PositiveCount = Field(256, description="the width at which every ratio is 1")
-    init_std: PositiveReal = Field(0.1, description="std of the embedding, and of hidden matrices at base_width")
+    init_std: PositiveReal = Field(
+        0.1, description="std of the embedding, and of hidden matrices at base_width"
+    )
     weight_decay_rule: Literal["constant", "scaled"] = Field(
         "constant",
-        description="constant: one decay for all; scaled: times the width ratio in hidden groups, lr*decay width-free",
+        description="constant: one for all; scaled: times the width ratio in hidden groups, lr*decay width-free",
     )
     router: Literal["hidden", "output"] = Field(
         "hidden", description="init and LR of the router: as a hidden matrix (the authors), or as an output"

@@ -36,7 +36,11 @@ LR_SAMPLES = 4096
 
 def check_compatible(old: Config, new: Config, position: Position) -> None:
     """Raises UserError that lists every difference which would change the run's past."""
-    problems = [*_changed_keys(old, new), *_changed_stages(old, new, position), *_changed_rates(old, new, position)]
+    problems = [
+        *_changed_keys(old, new),
+        *_changed_stages(old, new, position),
+        *_changed_rates(old, new, position),
+    ]
     if problems:
         raise UserError(
             "This run cannot be continued with the changed config:\n"
@@ -78,7 +82,8 @@ def _changed_stages(old: Config, new: Config, position: Position) -> Iterator[st
         if dict(stage.mix) != dict(other.mix):
             yield f"stages.{index}.mix: was {dict(stage.mix)}, is {dict(other.mix)}, and the stage was begun"
         if other.first_step + other.steps < end or (finished and other.steps != stage.steps):
-            yield f"stages.{index}.tokens: was {stage.tokens}, is {other.tokens}, and {end} updates lie behind"
+            changed = f"was {stage.tokens}, is {other.tokens}"
+            yield f"stages.{index}.tokens: {changed}, and {end} updates lie behind"
 
 
 def _changed_rates(old: Config, new: Config, position: Position) -> Iterator[str]:

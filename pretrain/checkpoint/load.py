@@ -44,7 +44,9 @@ class Checkpoint:
 
         path = self._file_of.get((kind, name))
         if path is None:
-            raise UserError(f"{self.folder}: no {kind} of parameter '{name}'; is it another model's checkpoint?")
+            raise UserError(
+                f"{self.folder}: no {kind} of parameter '{name}'; is it another model's checkpoint?"
+            )
         with safe_open(path, framework="pt") as file:
             return file.get_tensor(name)
 

@@ -12,4 +12,6 @@ class Position:
     step: int = 0  # updates made
     tokens: int = 0  # consumed by those updates, over all ranks
     sequence: int = 0  # the next sequence of the run's order
-    expert_counts: list[list[int]] | None = None  # [layers][experts], tokens sent in the last update (a MoE's)
+    expert_counts: list[list[int]] | None = (
+        None  # [layers][experts], tokens sent in the last update (a MoE's)
+    )

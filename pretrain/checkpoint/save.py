@@ -1,10 +1,10 @@
 """Write a checkpoint: aside, flushed and hashed, then renamed, so that it is whole or not there.
 
-    step_00000100/
-        weight-00000.safetensors ...       fp32, by parameter name
-        exp_avg-00000.safetensors ...      first moments
-        exp_avg_sq-00000.safetensors ...   second moments
-        state.json                         position, config, hashes of data and tokenizer, files
+step_00000100/
+    weight-00000.safetensors ...       fp32, by parameter name
+    exp_avg-00000.safetensors ...      first moments
+    exp_avg_sq-00000.safetensors ...   second moments
+    state.json                         position, config, hashes of data and tokenizer, files
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the loop asks of an engine: gradients, an update at a learning rate, and the state as a map of names."""
+"""What the loop asks of an engine: gradients, updates at a learning rate, the state as a map of names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Engine(Protocol):
         """Add this micro-step's gradient; over ranks and micro-steps the objectives are summed."""
 
     def step(self, lr: float) -> float:
-        """Clip, update every group at `lr` times its ratio; returns the global gradient norm before clipping."""
+        """Clip, update every group at `lr` times its ratio; the global gradient norm before clipping."""
 
     def state(self) -> Iterator[tuple[Kind, str, Tensor]]:
         """Every tensor of the training state, whole, fp32, on the CPU, one at a time."""

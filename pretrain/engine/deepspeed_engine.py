@@ -74,7 +74,7 @@ class DeepSpeedEngine:
         return norm if norm is not None else float(self.engine.get_global_grad_norm())
 
     def _clip_replicated(self) -> float:
-        gradients = [parameter.grad for parameter in self.parameters.values()]
+        gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
         if self.clip is not None:
             nn.utils.clip_grads_with_norm_(list(self.parameters.values()), self.clip, norm)
@@ -118,6 +118,8 @@ class DeepSpeedEngine:
         flat = [tensor for group in self.engine.basic_optimizer.param_groups for tensor in group["params"]]
         flat += getattr(optimizer, "fp32_partitioned_groups_flat", [])
         flat += getattr(optimizer, "fp32_groups_gradients_flat", [])
-        assert all(tensor.dtype == torch.float32 for tensor in flat), "an fp32 buffer of DeepSpeed is not fp32"
+        assert all(tensor.dtype == torch.float32 for tensor in flat), (
+            "an fp32 buffer of DeepSpeed is not fp32"
+        )
         assert self.engine.communication_data_type == torch.float32, "gradients would not be reduced in fp32"
         assert self.engine.get_data_types()[1] == torch.float32, "gradients would not be accumulated in fp32"

@@ -77,7 +77,9 @@ def _write_partition(parameter: Any, kind: Kind, full: Tensor) -> None:
     from deepspeed.runtime.zero.partition_parameters import ZeroParamStatus
     from deepspeed.utils import safe_set_local_fp32_param, safe_set_local_optimizer_state
 
-    part = _part(full, parameter.ds_tensor.numel(), torch.distributed.get_rank()).to(parameter.ds_tensor.device)
+    part = _part(full, parameter.ds_tensor.numel(), torch.distributed.get_rank()).to(
+        parameter.ds_tensor.device
+    )
     if kind != "weight":
         safe_set_local_optimizer_state(parameter, part, kind)
         return

@@ -29,7 +29,9 @@ class ZeroOptions(Options):
     """The `zero_optimization` section; keys beside `stage` are DeepSpeed's own."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
-    stage: Literal[0, 1, 2, 3] = Field(1, description="0: replicated, 1: optimizer, 2: and gradients, 3: and weights")
+    stage: Literal[0, 1, 2, 3] = Field(
+        1, description="0: replicated, 1: optimizer, 2: and gradients, 3: and weights"
+    )
 
 
 class DeepSpeedOptions(Options):

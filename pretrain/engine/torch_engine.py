@@ -35,6 +35,7 @@ class TorchEngine:
     @staticmethod
     def _accumulate(gradient: Tensor) -> Callable[[Tensor], None]:
         def add(parameter: Tensor) -> None:
+            assert parameter.grad is not None
             gradient.add_(parameter.grad)
             parameter.grad = None
 
@@ -49,14 +50,16 @@ class TorchEngine:
     def step(self, lr: float) -> float:
         for name, master in self.master.items():
             master.grad = total(self.gradient[name])
-        norm = nn.utils.get_total_norm([master.grad for master in self.master.values()])
+        norm = nn.utils.get_total_norm(list(self.gradient.values()))
         if self.clip is not None:
             nn.utils.clip_grads_with_norm_(list(self.master.values()), self.clip, norm)
         set_learning_rate(self.optimizer, lr)
         self.optimizer.step()
         with torch.no_grad():
             for name, master in self.master.items():
-                master.grad = None  # in fp32 the master copy is the working weight, whose gradient starts anew
+                master.grad = (
+                    None  # in fp32 the master copy is the working weight, whose gradient starts anew
+                )
                 self.gradient[name].zero_()
                 self._refresh(name, master)
         return float(norm)
@@ -85,8 +88,10 @@ class TorchEngine:
 
     def groups(self) -> list[Group]:
         names = {id(master): name for name, master in self.master.items()}
-        return [built_group(group, [names[id(tensor)] for tensor in group["params"]])
-                for group in self.optimizer.param_groups]
+        return [
+            built_group(group, [names[id(tensor)] for tensor in group["params"]])
+            for group in self.optimizer.param_groups
+        ]
 
     def evaluating(self, flag: bool) -> None:
         self.model.train(not flag)

@@ -1,4 +1,4 @@
-"""Whether this run should stop after the current update: signals, a stop file, a time limit, a lost launcher."""
+"""Whether to stop after the current update: signals, a stop file, a time limit, a lost launcher."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class StopWatch:
 
 
 def _launchers() -> tuple[int, int]:
-    """The parent, and its parent: the deepspeed command is the launcher's parent, and leaves it behind when killed."""
+    """The parent; and its parent where that is the deepspeed command, which leaves its launcher behind."""
     parent = os.getppid()
     try:
         fields = Path(f"/proc/{parent}/stat").read_text().rsplit(")", 1)[1].split()

@@ -42,7 +42,9 @@ def claim(config: Config) -> RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         lock = RunLock(path)
     except OSError as error:
-        raise UserError(f"run.root: {path} cannot be written ({error.strerror}); choose another folder.") from None
+        raise UserError(
+            f"run.root: {path} cannot be written ({error.strerror}); choose another folder."
+        ) from None
     checkpoint = find_checkpoint(config)
     if checkpoint:
         checkpoint.verify()

@@ -65,7 +65,9 @@ class Job:
         summary = read_summary(self.folder) if run.finished else None
         if summary:
             if self.ranks.first:
-                self.console.say(f"{self.config.run.name} is finished; more stages.N.tokens would continue it.")
+                self.console.say(
+                    f"{self.config.run.name} is finished; more stages.N.tokens would continue it."
+                )
                 show_summary(summary, sys.stdout)
             return 0
         stop_watch = StopWatch(self.config.guard, self.folder)
@@ -93,8 +95,8 @@ class Job:
         shape = model_shape(self.config, corpus.tokenizer.vocab_size)
         if shape.vocab_size < corpus.tokenizer.vocab_size:
             raise UserError(
-                f"model.vocab_size: {shape.vocab_size} is less than the tokenizer's {corpus.tokenizer.vocab_size}; "
-                "leave it out, or raise it."
+                f"model.vocab_size: {shape.vocab_size} is less than the tokenizer's "
+                f"{corpus.tokenizer.vocab_size}; leave it out, or raise it."
             )
         engine = build_engine(self.config, shape, self.ranks, self.device)
         set_state(engine, self.config, shape, checkpoint)

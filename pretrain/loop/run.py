@@ -96,7 +96,9 @@ class Run:
     def save(self) -> Path:
         """Write a checkpoint of now, and let go of old ones. Collective."""
         facts = {"config": self.config.model_dump(mode="json"), "fingerprint": self.corpus.fingerprint()}
-        path = save_checkpoint(self.checkpoints, self.engine, self.position, facts, first_rank=self.ranks.first)
+        path = save_checkpoint(
+            self.checkpoints, self.engine, self.position, facts, first_rank=self.ranks.first
+        )
         if self.ranks.first:
             prune(self.checkpoints, self.config.checkpoint)
         return path

@@ -53,8 +53,7 @@ def train_step(
     `previous_counts`: the expert use that `balance_scope: lagged` balances against. Collective.
     """
     num_valid = total(torch.tensor(sum(batch.num_valid for batch in micro_batches), device=device))
-    lagged = model.balance_scope == "lagged"
-    fractions = _fractions(torch.tensor(previous_counts, device=device)) if lagged and previous_counts else None
+    lagged = _lagged_fractions(model, previous_counts, device)
     sums = torch.zeros(4, dtype=torch.float64, device=device)  # nats, balance, z, stop
     counts = None
     for batch in micro_batches:
@@ -65,9 +64,8 @@ def train_step(
         if "expert_counts_LE" in output:
             micro_counts = total(output["expert_counts_LE"].clone())
             counts = micro_counts if counts is None else counts + micro_counts
-            # the first update has no previous one, and falls back to the micro-step's own counts
-            use = fractions if fractions is not None else _fractions(micro_counts)
-            balance = balance_loss(use, output["probability_sums_LE"], batch_tokens)
+            fractions = _fractions(micro_counts) if lagged is None else lagged
+            balance = balance_loss(fractions, output["probability_sums_LE"], batch_tokens)
             z = z_loss(output["z_sums_L"], batch_tokens)
             objective = objective + model.router_aux_loss_coef * balance + model.router_z_loss_coef * z
             sums[1] += balance.detach()
@@ -84,6 +82,16 @@ def train_step(
         expert_counts=None if counts is None else counts.long().tolist(),
         stop=stops > 0,
     )
+
+
+def _lagged_fractions(
+    model: ModelOptions, previous_counts: list[list[int]] | None, device: torch.device
+) -> Tensor | None:
+    """The previous update's expert use; equal use before the first; None: each micro-step's own is meant."""
+    if model.balance_scope != "lagged" or model.num_local_experts is None:
+        return None
+    equal = [[1] * model.num_local_experts] * model.num_hidden_layers
+    return _fractions(torch.tensor(previous_counts or equal, device=device))
 
 
 def _fractions(counts_LE: Tensor) -> Tensor:

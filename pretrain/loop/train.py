@@ -1,9 +1,9 @@
 """The training loop.
 
-    until every update is made
-        take the next global batch, and the learning rate at the tokens trained so far
-        update
-        record; evaluate, save and stop where it is time
+until every update is made
+    take the next global batch, and the learning rate at the tokens trained so far
+    update
+    record; evaluate, save and stop where it is time
 """
 
 from __future__ import annotations

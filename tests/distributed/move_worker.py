@@ -1,4 +1,4 @@
-"""One rank that loads a checkpoint under each ZeRO stage and saves it again: move_worker.py CHECKPOINT OUT."""
+"""One rank that loads a checkpoint under each ZeRO stage and saves it: move_worker.py CHECKPOINT OUT."""
 
 from __future__ import annotations
 

@@ -34,7 +34,9 @@ def difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], kin
 
 
 @pytest.fixture(scope="module", params=["dense", "moe"])
-def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, run_ranks: Any) -> tuple[str, Path]:
+def oracle(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, run_ranks: Any
+) -> tuple[str, Path]:
     folder = tmp_path_factory.mktemp(f"oracle-{request.param}")
     run_ranks("engine_worker.py", 1, folder, request.param, "fp32", "torch", "0", "1", "2", "3")
     return request.param, folder
@@ -80,7 +82,9 @@ def test_the_norm_is_clipped_and_large_enough_to_matter(oracle: tuple[str, Path]
     assert min(seen(oracle[1], "torch")["norms"]) > 0.4
 
 
-@pytest.mark.parametrize(("num_ranks", "engines"), [(1, ("torch", "0", "1", "2", "3")), (2, ("0", "1", "2", "3"))])
+@pytest.mark.parametrize(
+    ("num_ranks", "engines"), [(1, ("torch", "0", "1", "2", "3")), (2, ("0", "1", "2", "3"))]
+)
 def test_a_checkpoint_of_any_stage_continues_under_any_other(
     oracle: tuple[str, Path],
     two_ranks: Path,
@@ -113,7 +117,9 @@ def test_three_ranks_with_padding_agree_too(tmp_path: Path, run_ranks: Any) -> N
 
 
 @pytest.mark.parametrize("model", ["dense", "moe"])
-def test_bf16_keeps_masters_moments_and_accumulation_in_fp32(model: str, tmp_path: Path, run_ranks: Any) -> None:
+def test_bf16_keeps_masters_moments_and_accumulation_in_fp32(
+    model: str, tmp_path: Path, run_ranks: Any
+) -> None:
     run_ranks("engine_worker.py", 2, tmp_path, model, "bf16", "torch", "1", "2", "3")
     plain = seen(tmp_path, "torch")
     for stage in ("1", "2", "3"):
@@ -130,7 +136,7 @@ def test_bf16_keeps_masters_moments_and_accumulation_in_fp32(model: str, tmp_pat
 def test_each_parameter_moves_by_its_own_rate_and_shrinks_by_its_own_decay(
     tmp_path: Path, run_ranks: Any, num_ranks: int
 ) -> None:
-    """One AdamW step from zero moments moves a weight by lr x ratio; without gradient it shrinks by lr x ratio x decay."""
+    """One AdamW step from zero moments: lr x ratio with a gradient, lr x ratio x decay without."""
     engines = ("torch", "0", "1", "2", "3")
     run_ranks("engine_worker.py", num_ranks, tmp_path, "moe", "fp32", *engines, "--behave")
     width_ratio = 60 / 30

@@ -34,9 +34,9 @@ class PythonReader:
 
     def identity(self) -> Any:
         """The interpreter and its installed distributions; an edit inside one is not noticed."""
-        installed = {
-            f"{each.name}=={each.version}" for each in distributions() if each.name != OWN_DISTRIBUTION
-        }
+        # of the library folders alone: imports add folders of their own to the path that is searched else
+        found = distributions(path=[str(root) for root in self._roots])
+        installed = {f"{each.name}=={each.version}" for each in found if each.name != OWN_DISTRIBUTION}
         return {"python": sys.version, "distributions": sorted(installed)}
 
     def estimated_bytes(self) -> int:

@@ -33,6 +33,7 @@ def _overview(plan: Plan) -> Table:
     table = _table(plan.name, "", "", "")
     for name, value in _facts(plan):
         table.add_row(name, f"{value:,}", format_count(value))
+    table.add_row("FLOPs in all", "", f"{plan.flops_per_token * plan.tokens:.4g}")
     return table
 
 
@@ -44,7 +45,6 @@ def _facts(plan: Plan) -> Iterator[tuple[str, int]]:
     yield "tokens in a batch", plan.batch_tokens
     yield "micro-steps an update", plan.micro_steps
     yield "FLOPs per token", plan.flops_per_token
-    yield "FLOPs in all", plan.flops_per_token * plan.tokens
 
 
 def _stages(plan: Plan) -> Table:

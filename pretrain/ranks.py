@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from pretrain.errors import UserError
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 POLL_SECONDS = 0.2
-DONE = "done"
+HEARD_SECONDS = 5.0  # that a failed first rank stays for the others to read why
+DONE, MISTAKE, FAILURE = "done", "mistake", "failure"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,16 +84,40 @@ def total(values: torch.Tensor) -> torch.Tensor:
 
 def first_does(work: Callable[[], None], name: str, ranks: Ranks, store: dist.Store) -> None:
     """Do `work` on the first rank while the others wait, however long; a mistake is one on every rank."""
+    heard = f"{name}, heard"
     if not ranks.first:
         while not store.check([name]):
             time.sleep(POLL_SECONDS)
-        said = store.get(name).decode()
-        if said != DONE:
-            raise UserError(said)
+        how, _, text = store.get(name).decode().partition(" ")
+        store.add(heard, 1)
+        if how != DONE:
+            raise UserError(text) if how == MISTAKE else RuntimeError(f"the first rank failed: {text}")
         return
     try:
         work()
         store.set(name, DONE)
     except BaseException as error:
-        store.set(name, str(error) or type(error).__name__)
+        how = MISTAKE if isinstance(error, UserError) else FAILURE
+        store.set(name, f"{how} {error or type(error).__name__}")
+        until = time.monotonic() + HEARD_SECONDS
+        while store.add(heard, 0) < ranks.size - 1 and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)  # the store may go with this process
         raise
+
+
+def all_do(work: Callable[[], T], ranks: Ranks) -> T:
+    """Do on every rank what can go wrong on any one of them; a mistake is one on every rank. Collective."""
+    import torch.distributed as dist
+
+    result, mistake = None, None
+    try:
+        result = work()
+    except UserError as error:
+        mistake = str(error)
+    mistakes = [mistake] * ranks.size
+    if ranks.size > 1:
+        dist.all_gather_object(mistakes, mistake)
+    for text in mistakes:
+        if text is not None:
+            raise UserError(text)
+    return cast(T, result)

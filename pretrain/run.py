@@ -3,6 +3,7 @@
 0  finished, or stopped so that the same command continues it (status.json says which)
 2  a mistake in the config, the data or the machine's size: one message, nothing trained
 1  a failure of the run itself
+130  interrupted before training began
 """
 
 from __future__ import annotations
@@ -62,15 +63,16 @@ def _run(config: Config, ranks: Ranks, *, quiet: bool) -> int:
     from pretrain.machine import available_bytes, use_cores
     from pretrain.memory import check_fit, memory
     from pretrain.monitor.console import Console
-    from pretrain.ranks import device_of, join
+    from pretrain.ranks import all_do, device_of, join
 
     micro_steps(config.batch, ranks.size)  # a batch that these ranks cannot share is refused here
     console = Console(quiet=quiet or not ranks.first, every_steps=config.trackers.console_every_steps)
     device = device_of(ranks)
     use_cores(ranks, device)
-    needed = memory(config, model_shape(config), ranks.size).total
-    check_fit(needed, available_bytes(ranks, device), f"{config.run.name} on {ranks.size} rank(s)")
-    job = Job(config, ranks, device, join(ranks, device), console)
+    needed, available = memory(config, model_shape(config), ranks.size).total, available_bytes(ranks, device)
+    store = join(ranks, device)
+    all_do(lambda: check_fit(needed, available, f"{config.run.name} on {ranks.size} rank(s)"), ranks)
+    job = Job(config, ranks, device, store, console)
     try:
         return job.run()
     except Diverged as failure:

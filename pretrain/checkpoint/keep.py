@@ -17,7 +17,9 @@ def expendable(steps: Sequence[int], options: CheckpointOptions) -> list[int]:
 
 
 def prune(root: Path, options: CheckpointOptions) -> None:
-    """Delete the expendable checkpoints under `root`."""
+    """Delete the expendable checkpoints under `root`, and what killed jobs left of writing and deleting."""
+    for left in root.glob(".step_*"):
+        shutil.rmtree(left, ignore_errors=True)
     folders = {int(folder.name.removeprefix("step_")): folder for folder in checkpoints(root)}
     for step in expendable(sorted(folders), options):
         # renamed first: a folder that is half deleted must not look like a checkpoint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,8 @@ from pretrain.checkpoint.position import Position
 from pretrain.checkpoint.save import FORMAT, STATE_FILE, file_sha256
 from pretrain.engine.base import Kind
 from pretrain.errors import UserError
+
+NAME = re.compile(r"step_[0-9]+")
 
 
 class Checkpoint:
@@ -64,8 +67,9 @@ _ADVICE = "Move this step's folder away to continue from the checkpoint before i
 
 
 def checkpoints(root: Path) -> Sequence[Path]:
-    """The folders of whole checkpoints, oldest first."""
-    return sorted(folder for folder in root.glob("step_*") if (folder / STATE_FILE).exists())
+    """The folders of whole checkpoints, oldest first; one that was renamed is none."""
+    named = (folder for folder in root.glob("step_*") if NAME.fullmatch(folder.name))
+    return sorted(folder for folder in named if (folder / STATE_FILE).exists())
 
 
 def newest(root: Path) -> Checkpoint | None:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from pretrain.engine.base import Engine
 FORMAT = 1
 STATE_FILE = "state.json"
 MAX_FILE_BYTES = 2**30
-Discard = Callable[[], None]
 
 
 def checkpoint_name(step: int) -> str:

@@ -46,6 +46,8 @@ class DeepSpeedEngine:
         self.parameters = dict(model.named_parameters())
         self.names = {parameter: name for name, parameter in self.parameters.items()}
         self.clip = options.clip
+        # an all-reduce for inference that takes half a minute and 3 GiB to compile, and training never calls
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         with redirect_stdout(StringIO()):  # it prints memory tables whatever its log level
             deepspeed.init_distributed(dist_init_required=False)
             self.engine, *_ = deepspeed.initialize(

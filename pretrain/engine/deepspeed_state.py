@@ -20,7 +20,7 @@ def create_optimizer_state(engine: Any, updates: int) -> None:
     inner = engine.basic_optimizer
     for tensor in _optimized_tensors(engine):
         inner.state[tensor] = {
-            "step": torch.tensor(float(updates)),
+            "step": torch.tensor(float(updates), device=tensor.device),  # fused AdamW reads it there
             "exp_avg": torch.zeros_like(tensor),
             "exp_avg_sq": torch.zeros_like(tensor),
         }

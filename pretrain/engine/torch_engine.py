@@ -80,7 +80,7 @@ class TorchEngine:
             with torch.no_grad():
                 master.copy_(read("weight", name))
             self.optimizer.state[master] = {
-                "step": torch.tensor(float(updates)),
+                "step": torch.tensor(float(updates), device=master.device),  # fused AdamW reads it there
                 "exp_avg": read("exp_avg", name).to(master.device, copy=True),
                 "exp_avg_sq": read("exp_avg_sq", name).to(master.device, copy=True),
             }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -13,15 +14,22 @@ from pretrain.guard.options import GuardOptions
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """When this job began and under whom; taken before the preparation, during which either may pass."""
+
+    seconds: float = field(default_factory=time.monotonic)
+    launchers: tuple[int, int] = field(default_factory=lambda: _launchers())
+
+
 class StopWatch:
     """Collects reasons to stop. One rank's reason is enough: the loop asks all ranks each update."""
 
-    def __init__(self, options: GuardOptions, run_folder: Path) -> None:
-        self.started = time.monotonic()
+    def __init__(self, options: GuardOptions, run_folder: Path, began: Beginning | None = None) -> None:
+        self.began = began or Beginning()
         self.max_seconds = options.max_seconds
         self.stop_file = run_folder / options.stop_file
         self.signalled: str | None = None
-        self.launchers = _launchers()
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
 
@@ -35,11 +43,11 @@ class StopWatch:
         """Why this process wants to stop, or None."""
         if self.signalled:
             return f"received {self.signalled}"
-        if self.max_seconds is not None and time.monotonic() - self.started >= self.max_seconds:
+        if self.max_seconds is not None and time.monotonic() - self.began.seconds >= self.max_seconds:
             return f"guard.max_seconds={self.max_seconds:g} reached"
         if self.stop_file.exists():
-            return f"{self.stop_file} exists"
-        if _launchers() != self.launchers:
+            return f"{self.stop_file} exists; remove it before the run goes on"
+        if _launchers() != self.began.launchers:
             return "the launcher is gone"
         return None
 

@@ -78,5 +78,6 @@ def check_fingerprint(checkpoint: Checkpoint, fingerprint: dict[str, str]) -> No
         raise UserError(
             f"{checkpoint.folder} was trained on other data (sha256):\n"
             + "\n".join(f"  {line}" for line in changed)
-            + "\nRestore the folders under data.root, or start a new run with another run.name."
+            + "\nThe sources' files, the tokenizer's options or (for kind: python) the installed packages have"
+            " changed. Restore them, or start a new run with another run.name."
         )

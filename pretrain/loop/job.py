@@ -17,7 +17,7 @@ from pretrain.data.corpus import Corpus
 from pretrain.data.prepare import open_corpus, prepare
 from pretrain.data.training import TrainingData, ValidationData
 from pretrain.errors import UserError
-from pretrain.guard.stop import StopWatch
+from pretrain.guard.stop import Beginning, StopWatch
 from pretrain.loop.build import DTYPES, build_engine, set_state
 from pretrain.loop.finish import finish
 from pretrain.loop.folder import RunFolder, check_fingerprint, claim, find_checkpoint, run_folder
@@ -31,7 +31,7 @@ from pretrain.monitor.record import Record
 from pretrain.monitor.status import write_status
 from pretrain.monitor.summary import read_summary, show_summary
 from pretrain.monitor.trackers import open_trackers
-from pretrain.ranks import Ranks, first_does
+from pretrain.ranks import Ranks, all_do, first_does
 
 if TYPE_CHECKING:
     import torch.distributed as dist
@@ -50,29 +50,25 @@ class Job:
         self.console = console
         self.derived = derive(config)
         self.folder = run_folder(config)
+        self.began = Beginning()
         self.claimed: RunFolder | None = None  # the first rank's
         self.started: Run | None = None
 
     def run(self) -> int:
         """Everything; the exit code."""
-        began = time.monotonic()
         first_does(self._claim, "claim", self.ranks, self.store)
         first_does(self._prepare, "prepare", self.ranks, self.store)
-        checkpoint, corpus = find_checkpoint(self.config), open_corpus(self.config.data)
-        if checkpoint:
-            check_fingerprint(checkpoint, corpus.fingerprint())
+        checkpoint, corpus = all_do(self._open, self.ranks)
         run = self.started = self._build(corpus, checkpoint)
         summary = read_summary(self.folder) if run.finished else None
-        if summary:
+        if summary and summary.steps == run.position.step:  # else it is of a shorter run that was continued
             if self.ranks.first:
-                self.console.say(
-                    f"{self.config.run.name} is finished; more stages.N.tokens would continue it."
-                )
+                self.console.say(f"{self.config.run.name} is finished; another run.name starts another run.")
                 show_summary(summary, sys.stdout)
             return 0
-        stop_watch = StopWatch(self.config.guard, self.folder)
+        stop_watch = StopWatch(self.config.guard, self.folder, self.began)
         if self.ranks.first:
-            self._train(run, stop_watch, began)
+            self._train(run, stop_watch)
         else:
             train(run, Silent(), stop_watch)
         return 0
@@ -80,8 +76,8 @@ class Job:
     def failed(self, reason: str) -> None:
         """Leave word that the run failed."""
         if self.claimed:
-            step = self.started.position.step if self.started else 0
-            write_status(self.folder, "failed", step, reason)
+            at = self.started or self.claimed.checkpoint
+            write_status(self.folder, "failed", at.position.step if at else 0, reason)
         if self.ranks.first:
             self.console.say(f"Failed: {reason}")
 
@@ -90,6 +86,12 @@ class Job:
 
     def _prepare(self) -> None:
         prepare(self.config.data, say=self.console.say, progress=self.console)
+
+    def _open(self) -> tuple[Checkpoint | None, Corpus]:
+        checkpoint, corpus = find_checkpoint(self.config), open_corpus(self.config.data)
+        if checkpoint:
+            check_fingerprint(checkpoint, corpus.fingerprint())
+        return checkpoint, corpus
 
     def _build(self, corpus: Corpus, checkpoint: Checkpoint | None) -> Run:
         shape = model_shape(self.config, corpus.tokenizer.vocab_size)
@@ -117,7 +119,7 @@ class Job:
             position=checkpoint.position if checkpoint else Position(),
         )
 
-    def _train(self, run: Run, stop_watch: StopWatch, began: float) -> None:
+    def _train(self, run: Run, stop_watch: StopWatch) -> None:
         done = run.position.step
         record = Record(self.folder)
         trackers = open_trackers(
@@ -147,7 +149,7 @@ class Job:
             if finished:
                 record.event("finish", step=run.position.step)
                 write_status(self.folder, "finished", run.position.step)
-                show_summary(finish(run, seconds=time.monotonic() - began), sys.stdout)
+                show_summary(finish(run, seconds=time.monotonic() - self.began.seconds), sys.stdout)
         finally:
             trackers.close()
             record.close()

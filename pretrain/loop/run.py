@@ -78,7 +78,7 @@ class Run:
         )
 
     def evaluate(self) -> Mapping[str, Score]:
-        """Loss on the held-out text of every source. Collective."""
+        """Loss on the text of every source that holds some out. Collective."""
         return {
             source: held_out_loss(
                 self.engine,
@@ -90,7 +90,7 @@ class Run:
                 ranks=self.ranks,
                 device=self.device,
             )
-            for source in self.corpus.sources
+            for source in self.validation.sources
         }
 
     def save(self) -> Path:

@@ -66,7 +66,7 @@ def test_tables_for_people(capsys):
     [
         (["lr", "--config", "tinymoe"], "Did you mean 'tiny_moe'"),
         (["plan", "--config", "tiny_moe", "model.hiden_size=3"], "Did you mean 'hidden_size'"),
-        (["plan", "--config", "tiny_moe", "--ranks", "5"], "40 would be"),
+        (["plan", "--config", "proxy_36m", "--ranks", "5"], "120 or 160 would be"),
         (["lr", "--config", "tiny_moe", "--at", "x"], "--at: 'x' should be a whole number"),
         (["plan"], "--config"),
         (["plan", "--config", "tiny_moe", "--ranks", "0"], "--ranks"),

@@ -11,11 +11,13 @@ from pretrain.config.derive import derive, micro_steps, model_shape
 from pretrain.config.load import load
 from pretrain.errors import UserError
 
+BATCH = ("batch.sequences=16", "batch.sequence_length=512")
 BATCH_TOKENS = 16 * 512
 
 
 def test_stages_are_rounded_up_and_joined():
-    derived = derive(load("tiny_moe", ["stages.0.tokens=2000000", f"stages.1.tokens={74 * BATCH_TOKENS}"]))
+    overrides = [*BATCH, "stages.0.tokens=2000000", f"stages.1.tokens={74 * BATCH_TOKENS}"]
+    derived = derive(load("tiny_moe", overrides))
     first, second = derived.stages
     assert (first.first_step, first.steps, first.tokens) == (0, 245, 245 * BATCH_TOKENS)
     assert (second.first_step, second.steps, second.tokens) == (245, 74, 74 * BATCH_TOKENS)
@@ -30,7 +32,7 @@ def test_a_stage_smaller_than_a_batch_is_one_batch():
 
 def test_the_tail_is_the_last_of_the_rounded_run():
     overrides = ["stages.0.tokens=2000000", "stages.1.tokens=500000", "schedule.decay_tokens=500000"]
-    derived = derive(load("tiny_moe", overrides))
+    derived = derive(load("tiny_moe", [*BATCH, *overrides]))
     assert derived.lr(derived.tokens) == 0
     start, step = derived.tokens - 500_000, BATCH_TOKENS
     law = [2 * 4.0 * tokens**-0.51 for tokens in (start - step, start)]

@@ -90,7 +90,13 @@ def test_a_name_that_is_none():
         ),
         ("data.sources.more={path: x}", "data.sources.more.kind: missing, and required: one of python, text"),
         ("data.sources.more=x", "data.sources.more: 'x' should be a mapping"),
-        ("deepspeed.optimizer={}", "deepspeed: optimizer is decided by optimizer"),
+        ("deepspeed.optimizer={}", "deepspeed: optimizer is decided by our section `optimizer`"),
+        (
+            "deepspeed.managed_gradient_accumulation=false",
+            "deepspeed: managed_gradient_accumulation is decided",
+        ),
+        ("deepspeed.zero_optimisation.stage=3", "deepspeed: zero_optimisation is no key that is passed on"),
+        ("guard.stop_file=''", "guard.stop_file: '' should not be empty"),
         ("model.num_attention_heads=3", "model: hidden_size=64 is not a multiple of num_attention_heads=3"),
         (
             "stages.0.mix={pyton: 1}",

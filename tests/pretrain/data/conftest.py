@@ -8,14 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-
 from pretrain.data.options import DataOptions, TokenizerOptions
 from pretrain.data.tokenizer import Tokenizer, load_tokenizer
 from pretrain.data.tokenizer_training import train_tokenizer
-
-settings.register_profile("steady", deadline=None)  # a busy machine is no failure
-settings.load_profile("steady")
 
 
 def _sentence(number: int) -> str:

@@ -11,6 +11,7 @@ The environment is read here and nowhere below: the run is handed its place amon
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,10 +46,16 @@ def ranks_from(environ: Mapping[str, str]) -> Ranks:
             size=int(environ["SLURM_NTASKS"]),
             local_rank=int(environ.get("SLURM_LOCALID", 0)),
             local_size=int(environ["SLURM_NTASKS"]) // nodes,
-            address=environ.get("MASTER_ADDR", environ.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1")),
+            address=environ.get("MASTER_ADDR") or first_host(environ.get("SLURM_STEP_NODELIST", "127.0.0.1")),
             port=int(environ.get("MASTER_PORT", 20000 + int(environ.get("SLURM_JOB_ID", 0)) % 20000)),
         )
     return Ranks(rank=0, size=1, local_rank=0, local_size=1, address="127.0.0.1", port=0)
+
+
+def first_host(nodes: str) -> str:
+    """The first of Slurm's list of nodes: `gpu[03-05,9],cpu1` begins with `gpu03`."""
+    found = re.match(r"([^,\[]+)(?:\[(\d+))?", nodes)
+    return "".join(found.groups(default="")) if found else nodes
 
 
 def main() -> None:

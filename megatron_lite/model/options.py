@@ -67,7 +67,7 @@ class ModelOptions(Options):
             )
         if (self.hidden_size // self.num_attention_heads) % 2:
             raise ValueError(
-                f"head_dim = hidden_size/num_attention_heads = {self.hidden_size // self.num_attention_heads} "
+                f"head_dim = hidden_size/num_attention_heads = {self.hidden_size}/{self.num_attention_heads} "
                 "is odd; rotary embeddings need an even one"
             )
         kv_heads = self.num_key_value_heads or self.num_attention_heads

@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 # Python puts this script's own folder first on the import path, where `pretrain` would be this very
-# file. The repository root belongs there instead.
+# file. The folder that holds the package belongs there instead: the repository root, or site-packages.
 HERE = Path(__file__).resolve().parent
 if sys.path and Path(sys.path[0] or ".").resolve() == HERE:
-    sys.path[0] = str(HERE.parent)
+    sys.path[0] = str(next(folder for folder in HERE.parents if (folder / "pretrain").is_dir()))
 
 from pretrain.ranks import Ranks  # noqa: E402
 

@@ -50,10 +50,11 @@ def available_bytes(ranks: Ranks, device: torch.device) -> int:
 
 
 def _left_in_container(group: Path = Path("/sys/fs/cgroup")) -> int:
-    """What the control group still allows; no limit is a very large number."""
+    """What the control group still allows, its idle file cache included; no limit is a very large number."""
     try:
-        limit = (group / "memory.max").read_text().strip()
+        limit = int((group / "memory.max").read_text())  # "max" is no number: no limit
         used = int((group / "memory.current").read_text())
+        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
         return 2**63
-    return 2**63 if limit == "max" else max(0, int(limit) - used)
+    return max(0, limit - used + int(statistics.get("inactive_file", 0)))

@@ -7,9 +7,10 @@ P   parameters, N ranks. A part that ZeRO shards over ranks is divided by N.
     master weights   4P        4P                     stage 1; none where the fp32 weights are their own
     moments          8P        8P                     stage 1
     gradients        4P        4P (accumulated fp32)  stage 2
+    buckets          4 to 16 bytes a gradient of a bucket: copies on their way to the rank that owns them
 
-Under stage 3 there are also the weights that are gathered at one time, from stage 2 on a bucket of gradients
-on their way to the rank that owns them. Activations are an estimate (activations.py).
+Under stage 3 there are also the weights that are gathered at one time. Activations are an estimate
+(activations.py).
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from pretrain.config.schema import Config
 
 BYTES = {"bf16": 2, "fp32": 4}
-
 BUCKET_ELEMENTS = 500_000_000  # the default of DeepSpeed's reduce_bucket_size
+# What DeepSpeed holds at the peak of an update beside the rest, by stage; fitted by benchmarks/memory.py.
+BUCKET_BYTES = {0: 4, 1: 8, 2: 9, 3: 16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,7 @@ class Memory:
     master_weights: int
     moments: int
     gradients: int
+    buckets: int
     activations: int
 
     @property
@@ -50,20 +53,24 @@ def memory(config: Config, shape: ModelShape, num_ranks: int) -> Memory:
     """What a run of `config` on `num_ranks` ranks needs on each of them."""
     everything = parameters(shape)
     size = sum(parameter.size for parameter in everything)
-    stage = config.deepspeed.zero_optimization.stage if config.run.engine == "deepspeed" else 0
+    zero = config.deepspeed.zero_optimization
+    sharded_by_deepspeed = config.run.engine == "deepspeed"
+    stage = zero.stage if sharded_by_deepspeed else 0
     bytes_each = BYTES[config.run.precision]
 
     def share(sharded: bool) -> int:
         return -(-size // num_ranks) if sharded else size
 
     gathered = _gathered(everything) if stage == 3 else 0
-    bucket = min(size, BUCKET_ELEMENTS) if stage >= 2 else 0
+    asked = (zero.model_extra or {}).get("reduce_bucket_size")
+    bucket = min(size, asked if isinstance(asked, int) else BUCKET_ELEMENTS)
     own_master = config.run.precision == "fp32" and stage == 0
     return Memory(
         weights=bytes_each * (share(stage == 3) + gathered),
         master_weights=0 if own_master else FP32 * share(stage >= 1),
         moments=2 * FP32 * share(stage >= 1),
-        gradients=FP32 * share(stage >= 2) + bytes_each * bucket,
+        gradients=FP32 * share(stage >= 2),
+        buckets=BUCKET_BYTES[stage] * bucket if sharded_by_deepspeed else 0,
         activations=activations(
             shape, config.batch.micro_sequences * config.batch.sequence_length, bytes_each
         ),

@@ -99,7 +99,8 @@ def first_does(work: Callable[[], None], name: str, ranks: Ranks, store: dist.St
     except BaseException as error:
         how = MISTAKE if isinstance(error, UserError) else FAILURE
         store.set(name, f"{how} {error or type(error).__name__}")
-        until = time.monotonic() + HEARD_SECONDS
+        stays = HEARD_SECONDS if isinstance(error, Exception) else 0.0  # an interrupt comes to every rank
+        until = time.monotonic() + stays
         while store.add(heard, 0) < ranks.size - 1 and time.monotonic() < until:
             time.sleep(POLL_SECONDS)  # the store may go with this process
         raise

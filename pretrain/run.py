@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 
@@ -18,6 +19,9 @@ from pretrain.config.load import load
 from pretrain.config.schema import Config
 from pretrain.errors import UserError
 from pretrain.ranks import Ranks
+
+# a launcher ends every rank with the first that ends, which should be the one that speaks
+LAST_WORD_SECONDS = 5.0
 
 
 def main(arguments: Sequence[str], ranks: Ranks) -> int:
@@ -28,7 +32,9 @@ def main(arguments: Sequence[str], ranks: Ranks) -> int:
         return _run(config, ranks, quiet=options.quiet)
     except UserError as mistake:
         if ranks.first:
-            print(f"\n{mistake}", file=sys.stderr)
+            print(f"\n{mistake}", file=sys.stderr, flush=True)
+        else:
+            time.sleep(LAST_WORD_SECONDS)
         return 2
     except KeyboardInterrupt:
         if ranks.first:
@@ -77,8 +83,10 @@ def _run(config: Config, ranks: Ranks, *, quiet: bool) -> int:
         return job.run()
     except Diverged as failure:
         job.failed(str(failure))
+        console.say(f"Failed: {failure}")
         return 1
-    except UserError:
+    except UserError as mistake:
+        job.failed(str(mistake))
         raise
     except Exception as failure:
         job.failed(f"{type(failure).__name__}: {failure}")

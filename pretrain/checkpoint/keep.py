@@ -23,5 +23,6 @@ def prune(root: Path, options: CheckpointOptions) -> None:
     folders = {int(folder.name.removeprefix("step_")): folder for folder in checkpoints(root)}
     for step in expendable(sorted(folders), options):
         # renamed first: a folder that is half deleted must not look like a checkpoint
-        doomed = folders[step].rename(root / f".{folders[step].name}.doomed")
-        shutil.rmtree(doomed, ignore_errors=True)
+        folders[step].rename(root / f".{folders[step].name}.doomed")
+    for left in root.glob(".step_*"):
+        shutil.rmtree(left, ignore_errors=True)

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from pretrain.checkpoint.position import Position
-from pretrain.checkpoint.save import FORMAT, STATE_FILE, file_sha256
+from pretrain.checkpoint.save import FORMAT, SEAL, STATE_FILE, file_sha256, state_sha256
 from pretrain.engine.base import Kind
 from pretrain.errors import UserError
 
@@ -31,7 +31,9 @@ class Checkpoint:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{folder / STATE_FILE}: not a checkpoint's state ({error}). {_ADVICE}") from None
         if self.state.get("format") != FORMAT:
-            raise UserError(f"{folder}: format {self.state.get('format')}, this version reads {FORMAT}.")
+            raise UserError(
+                f"{folder / STATE_FILE}: format {self.state.get('format')}, this version reads {FORMAT}."
+            )
 
     @cached_property
     def _file_of(self) -> dict[tuple[str, str], Path]:
@@ -55,6 +57,8 @@ class Checkpoint:
 
     def verify(self) -> None:
         """Compare every file with its recorded size and hash; UserError names the first that differs."""
+        if self.state.get(SEAL) != state_sha256(self.state):
+            raise UserError(f"{self.folder / STATE_FILE}: damaged, it is not what was saved. {_ADVICE}")
         for name, entry in self.files.items():
             path = self.folder / name
             if not path.exists():

@@ -4,7 +4,7 @@ step_00000100/
     weight-00000.safetensors ...       fp32, by parameter name
     exp_avg-00000.safetensors ...      first moments
     exp_avg_sq-00000.safetensors ...   second moments
-    state.json                         position, config, hashes of data and tokenizer, files
+    state.json                         position, config, hashes of data, tokenizer, files and itself
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pretrain.engine.base import Engine
 
 FORMAT = 1
 STATE_FILE = "state.json"
+SEAL = "sha256"  # the key of state.json that holds the hash of the others
 MAX_FILE_BYTES = 2**30
 
 
@@ -51,7 +52,8 @@ def save_checkpoint(
     aside.mkdir(parents=True)
     files = _write_tensors(aside, engine)
     state = {"format": FORMAT, "position": asdict(position), **facts, "files": files}
-    _write_synced(aside / STATE_FILE, json.dumps(state, indent=1).encode())
+    state = json.loads(json.dumps(state))  # what a reader will see, and hash
+    _write_synced(aside / STATE_FILE, json.dumps(state | {SEAL: state_sha256(state)}, indent=1).encode())
     _sync(aside)
     shutil.rmtree(target, ignore_errors=True)
     aside.rename(target)
@@ -96,6 +98,12 @@ def file_sha256(path: Path) -> str:
     """The hash of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state_sha256(state: Mapping[str, Any]) -> str:
+    """The hash of state.json's content, its seal excepted."""
+    content = {key: value for key, value in state.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _write_synced(path: Path, content: bytes) -> None:

@@ -21,6 +21,8 @@ WORDS = {
     "too_short": "should have at least {min_length} item(s), not {actual_length}",
     "too_long": "should have at most {max_length} item(s), not {actual_length}",
     "literal_error": "should be {expected}",
+    "string_too_short": "should not be empty",
+    "string_pattern_mismatch": "should match {pattern}",
 }
 LONGEST_VALUE = 60
 

@@ -15,6 +15,7 @@ from io import StringIO
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from megatron_lite.model.documents import Documents
@@ -24,6 +25,7 @@ from megatron_lite.optim.options import AdamWOptions
 from pretrain.engine.base import KINDS, Kind, StateReader
 from pretrain.engine.deepspeed_state import create_optimizer_state, read_tensor, write_tensor
 from pretrain.engine.torch_engine import built_group, set_learning_rate
+from pretrain.errors import UserError
 
 
 class DeepSpeedEngine:
@@ -50,12 +52,15 @@ class DeepSpeedEngine:
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         with redirect_stdout(StringIO()):  # it prints memory tables whatever its log level
             deepspeed.init_distributed(dist_init_required=False)
-            self.engine, *_ = deepspeed.initialize(
-                model=model,
-                optimizer=adamw(options, groups, self.parameters),
-                config=json_config,
-                dist_init_required=False,
-            )
+            try:
+                self.engine, *_ = deepspeed.initialize(
+                    model=model,
+                    optimizer=adamw(options, groups, self.parameters),
+                    config=json_config,
+                    dist_init_required=False,
+                )
+            except (ValidationError, deepspeed.DeepSpeedConfigError) as error:
+                raise UserError(f"deepspeed: {_refusal(error)}") from None
         self.stage = self.engine.zero_optimization_stage()
         self.num_ranks = torch.distributed.get_world_size()
         self._assert_fp32()
@@ -125,3 +130,11 @@ class DeepSpeedEngine:
         )
         assert self.engine.communication_data_type == torch.float32, "gradients would not be reduced in fp32"
         assert self.engine.get_data_types()[1] == torch.float32, "gradients would not be accumulated in fp32"
+
+
+def _refusal(error: Exception) -> str:
+    """What is wrong inside a section, whose keys only DeepSpeed knows."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+    return f"{error.title} refuses " + "; ".join(problems)

@@ -1,4 +1,4 @@
-"""The end of a run: samples of text, the summary, the picture and the report."""
+"""The end of a run: samples of text, the summary, the picture, the status and the report."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pretrain.monitor.curves import draw
 from pretrain.monitor.meter import Speed, peak_memory_bytes
 from pretrain.monitor.record import METRICS, TIMING, read
 from pretrain.monitor.report import write_report
+from pretrain.monitor.status import write_status
 from pretrain.monitor.summary import Sample, Score, Summary, write_summary
 
 PROMPTS = ("def", "import", "class")
@@ -23,7 +24,7 @@ SAMPLE_TOKENS = 64
 
 
 def finish(run: Run, *, seconds: float) -> Summary:
-    """Write summary.json, curves.png and report.html of a run whose last update is trained and saved.
+    """Write what a run leaves behind whose last update is trained and saved; `finished` once results stand.
 
     `seconds`: of this process, preparation included. On the first rank only.
     """
@@ -45,6 +46,7 @@ def finish(run: Run, *, seconds: float) -> Summary:
     )
     write_summary(run.folder, summary)
     draw(run.folder, picture)
+    write_status(run.folder, "finished", run.position.step)
     write_report(run.folder)
     return summary
 

@@ -32,7 +32,7 @@ def run_folder(config: Config) -> Path:
 
 
 def claim(config: Config) -> RunFolder:
-    """Make or reopen the run folder for this job; on the first rank only.
+    """Make or reopen the run folder for this job, and leave what is in it as it is; on the first rank only.
 
     Raises UserError when another job holds it, when its newest checkpoint is damaged, or when the config
     would not have trained what the checkpoint holds.
@@ -49,9 +49,15 @@ def claim(config: Config) -> RunFolder:
     if checkpoint:
         checkpoint.verify()
         check_compatible(_saved_config(checkpoint), config, checkpoint.position)
-    rewind(path, checkpoint.position.step if checkpoint else 0)
-    replace(path / "config.yaml", dump(config))
     return RunFolder(path=path, lock=lock, checkpoint=checkpoint)
+
+
+def begin(claimed: RunFolder, config: Config, fingerprint: dict[str, str]) -> None:
+    """Take the record back to the checkpoint and note the config, if the data is what was trained on."""
+    if claimed.checkpoint:
+        check_fingerprint(claimed.checkpoint, fingerprint)
+    rewind(claimed.path, claimed.checkpoint.position.step if claimed.checkpoint else 0)
+    replace(claimed.path / "config.yaml", dump(config))
 
 
 def find_checkpoint(config: Config) -> Checkpoint | None:
@@ -78,6 +84,6 @@ def check_fingerprint(checkpoint: Checkpoint, fingerprint: dict[str, str]) -> No
         raise UserError(
             f"{checkpoint.folder} was trained on other data (sha256):\n"
             + "\n".join(f"  {line}" for line in changed)
-            + "\nThe sources' files, the tokenizer's options or (for kind: python) the installed packages have"
-            " changed. Restore them, or start a new run with another run.name."
+            + "\nThe sources' files, the tokenizer's options or (for kind: python) the installed packages"
+            " have changed. Restore them, or start a new run with another run.name."
         )

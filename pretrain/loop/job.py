@@ -20,7 +20,14 @@ from pretrain.errors import UserError
 from pretrain.guard.stop import Beginning, StopWatch
 from pretrain.loop.build import DTYPES, build_engine, set_state
 from pretrain.loop.finish import finish
-from pretrain.loop.folder import RunFolder, check_fingerprint, claim, find_checkpoint, run_folder
+from pretrain.loop.folder import (
+    RunFolder,
+    begin,
+    check_fingerprint,
+    claim,
+    find_checkpoint,
+    run_folder,
+)
 from pretrain.loop.journal import Silent, Written
 from pretrain.loop.run import Run
 from pretrain.loop.train import train
@@ -28,8 +35,8 @@ from pretrain.monitor.console import Console
 from pretrain.monitor.meter import Meter
 from pretrain.monitor.peak import peak_flops
 from pretrain.monitor.record import Record
-from pretrain.monitor.status import write_status
-from pretrain.monitor.summary import read_summary, show_summary
+from pretrain.monitor.status import read_status, write_status
+from pretrain.monitor.summary import Summary, read_summary, show_summary
 from pretrain.monitor.trackers import open_trackers
 from pretrain.ranks import Ranks, all_do, first_does
 
@@ -59,13 +66,13 @@ class Job:
         first_does(self._claim, "claim", self.ranks, self.store)
         first_does(self._prepare, "prepare", self.ranks, self.store)
         checkpoint, corpus = all_do(self._open, self.ranks)
-        run = self.started = self._build(corpus, checkpoint)
-        summary = read_summary(self.folder) if run.finished else None
-        if summary and summary.steps == run.position.step:  # else it is of a shorter run that was continued
+        summary = self._summary(checkpoint)
+        if summary:
             if self.ranks.first:
                 self.console.say(f"{self.config.run.name} is finished; another run.name starts another run.")
                 show_summary(summary, sys.stdout)
             return 0
+        run = self.started = self._build(corpus, checkpoint)
         stop_watch = StopWatch(self.config.guard, self.folder, self.began)
         if self.ranks.first:
             self._train(run, stop_watch)
@@ -74,18 +81,26 @@ class Job:
         return 0
 
     def failed(self, reason: str) -> None:
-        """Leave word that the run failed."""
-        if self.claimed:
-            at = self.started or self.claimed.checkpoint
+        """Leave word that the run failed; a rank that fails alone speaks for those that it leaves waiting."""
+        status = read_status(self.folder)
+        if self.claimed or (not self.ranks.first and status and status.state == "running"):
+            at = self.started or (self.claimed and self.claimed.checkpoint)
             write_status(self.folder, "failed", at.position.step if at else 0, reason)
-        if self.ranks.first:
-            self.console.say(f"Failed: {reason}")
+
+    def _summary(self, checkpoint: Checkpoint | None) -> Summary | None:
+        """The results of a run that is finished; those of a shorter run that was extended are not its own."""
+        summary = read_summary(self.folder)
+        if summary and checkpoint and summary.steps == checkpoint.position.step == self.derived.steps:
+            return summary
+        return None
 
     def _claim(self) -> None:
         self.claimed = claim(self.config)
 
     def _prepare(self) -> None:
-        prepare(self.config.data, say=self.console.say, progress=self.console)
+        corpus = prepare(self.config.data, say=self.console.say, progress=self.console)
+        assert self.claimed is not None, "the folder is claimed before the data is prepared"
+        begin(self.claimed, self.config, corpus.fingerprint())
 
     def _open(self) -> tuple[Checkpoint | None, Corpus]:
         checkpoint, corpus = find_checkpoint(self.config), open_corpus(self.config.data)
@@ -133,6 +148,11 @@ class Job:
         record.event("resume" if done else "start", step=done, ranks=self.ranks.size)
         if done:
             self.console.say(f"Continuing {self.config.run.name} after step {done} of {run.derived.steps}.")
+        for source, epochs in run.training.epochs().items():
+            if epochs > 1:
+                self.console.say(
+                    f"{source} is read {epochs:.3g} times: it has less text than the run trains on."
+                )
         try:
             with self.console.training(run.derived.steps, done) as training:
                 journal = Written(
@@ -148,7 +168,6 @@ class Job:
                 finished = train(run, journal, stop_watch)
             if finished:
                 record.event("finish", step=run.position.step)
-                write_status(self.folder, "finished", run.position.step)
                 show_summary(finish(run, seconds=time.monotonic() - self.began.seconds), sys.stdout)
         finally:
             trackers.close()

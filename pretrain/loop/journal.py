@@ -93,19 +93,20 @@ class Written:
         }
         if result.balance_loss is not None:
             line |= {"balance_loss": result.balance_loss, "z_loss": result.z_loss}
-        speed = self.meter.update(tokens=self.batch_tokens, seconds=seconds)
+        recent = self.meter.update(tokens=self.batch_tokens, seconds=seconds)
+        own = self.meter.speed(self.batch_tokens, seconds)
         timing = {
             "step": position.step,
             "seconds": seconds,
-            "tokens_per_second": self.batch_tokens / seconds,
-            "mfu": speed.mfu,
+            "tokens_per_second": own.tokens_per_second,
+            "mfu": own.mfu,
             "memory_bytes": peak_memory_bytes(self.device),
         }
         self.record.metrics.append(line)
         self.record.timing.append(timing)
         self.tracker.log(position.step, tracked(line) | tracked(timing))
         self.training.update(
-            Update(step=position.step, loss=result.loss, lr=lr, tokens_per_second=speed.tokens_per_second)
+            Update(step=position.step, loss=result.loss, lr=lr, tokens_per_second=recent.tokens_per_second)
         )
 
     def validation(self, position: Position, scores: Mapping[str, Score]) -> None:

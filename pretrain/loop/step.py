@@ -62,9 +62,9 @@ def train_step(
         objective = output["loss_sum"] / num_valid.clamp(min=1)
         sums[0] += output["loss_sum"].detach()
         if "expert_counts_LE" in output:
-            micro_counts = total(output["expert_counts_LE"].clone())
-            counts = micro_counts if counts is None else counts + micro_counts
-            fractions = _fractions(micro_counts) if lagged is None else lagged
+            own_counts = output["expert_counts_LE"]
+            counts = own_counts if counts is None else counts + own_counts
+            fractions = _fractions(total(own_counts.clone())) if lagged is None else lagged
             balance = balance_loss(fractions, output["probability_sums_LE"], batch_tokens)
             z = z_loss(output["z_sums_L"], batch_tokens)
             objective = objective + model.router_aux_loss_coef * balance + model.router_z_loss_coef * z
@@ -74,6 +74,8 @@ def train_step(
     grad_norm = engine.step(lr)
     sums[3] += stop
     nats, balance_sum, z_sum, stops = total(sums).tolist()
+    if counts is not None:
+        total(counts)
     return StepResult(
         loss=nats / max(1, int(num_valid)),
         grad_norm=grad_norm,

@@ -22,7 +22,7 @@ class Speed:
 
 
 class Meter:
-    """The speed of late and of the whole run, from the tokens (over all ranks) and seconds of each update.
+    """The speed of an update and of late, from the tokens (over all ranks) and seconds of each update.
 
     What lies between updates (evaluation, checkpoints) is not training and not in it. MFU is
     `flops_per_token` * tokens per second / (peak of a rank * ranks): useful work, recomputation not counted.
@@ -32,21 +32,14 @@ class Meter:
         self._flops_per_token = flops_per_token
         self._peak_flops = peak_flops and peak_flops * num_ranks
         self._window: deque[tuple[int, float]] = deque(maxlen=WINDOW_UPDATES)
-        self._all_tokens = 0
-        self._all_seconds = 0.0
 
     def update(self, *, tokens: int, seconds: float) -> Speed:
         """Count one update; the speed of late."""
         self._window.append((tokens, seconds))
-        self._all_tokens += tokens
-        self._all_seconds += seconds
-        return self._speed(sum(t for t, _ in self._window), sum(s for _, s in self._window))
+        return self.speed(sum(t for t, _ in self._window), sum(s for _, s in self._window))
 
-    def average(self) -> Speed | None:
-        """The speed of all updates of this process; None before the first."""
-        return self._speed(self._all_tokens, self._all_seconds) if self._all_tokens else None
-
-    def _speed(self, tokens: int, seconds: float) -> Speed:
+    def speed(self, tokens: int, seconds: float) -> Speed:
+        """So many tokens in so much time, as a speed."""
         rate = tokens / seconds
         mfu = rate * self._flops_per_token / self._peak_flops if self._peak_flops else None
         return Speed(tokens_per_second=rate, mfu=mfu)

@@ -50,20 +50,26 @@ def test_learning_rate_at_20_points():
 
 
 @pytest.mark.parametrize(
-    ("stage", "weights", "master", "moments", "gradients"),
+    ("stage", "weights", "master", "moments", "gradients", "buckets"),
     [
-        (1, BF16 * P, FP32 * P / 4, 8 * P / 4, FP32 * P),
-        (2, BF16 * P, FP32 * P / 4, 8 * P / 4, FP32 * P / 4 + BF16 * P),
+        (1, BF16 * P, FP32 * P / 4, 8 * P / 4, FP32 * P, 8 * P),
+        (2, BF16 * P, FP32 * P / 4, 8 * P / 4, FP32 * P / 4, 9 * P),
     ],
 )
-def test_memory_of_zero_stages_in_bf16(stage, weights, master, moments, gradients):
+def test_memory_of_zero_stages_in_bf16(stage, weights, master, moments, gradients, buckets):
     parts = memory_of(f"deepspeed.zero_optimization.stage={stage}", num_ranks=4)
-    assert (parts.weights, parts.master_weights, parts.moments, parts.gradients) == (
+    assert (parts.weights, parts.master_weights, parts.moments, parts.gradients, parts.buckets) == (
         weights,
         master,
         moments,
         gradients,
+        buckets,
     )
+
+
+def test_a_bucket_of_gradients_is_as_large_as_deepspeed_is_told():
+    assert memory_of("deepspeed.zero_optimization.reduce_bucket_size=1000000").buckets == 8 * 10**6
+    assert memory_of("deepspeed.zero_optimization.stage=3").buckets == 16 * P
 
 
 def test_memory_of_zero_3_shards_all_but_what_is_gathered():
@@ -79,14 +85,16 @@ def test_memory_in_fp32_and_without_sharding():
     mixed = memory_of("run.engine=torch")
     assert (mixed.weights, mixed.master_weights) == (BF16 * P, FP32 * P)
     zero_0 = memory_of("run.precision=fp32", "deepspeed.zero_optimization.stage=0", num_ranks=4)
-    assert zero_0 == replicated
+    assert (zero_0.buckets, replicated.buckets) == (4 * P, 0)
+    assert zero_0.total - zero_0.buckets == replicated.total
 
 
 def test_activations_follow_the_micro_batch_and_sum_is_total():
     one, two = (memory_of(f"batch.micro_sequences={size}") for size in (1, 2))
     fixed = 2 * one.activations - two.activations  # logits of one chunk, and the gradient of the head
     assert fixed == 512 * 49152 * (FP32 + BF16) + FP32 * 49152 * 256
-    assert one.total == one.weights + one.master_weights + one.moments + one.gradients + one.activations
+    state = one.weights + one.master_weights + one.moments
+    assert one.total == state + one.gradients + one.buckets + one.activations
 
 
 def test_json_is_plain_and_has_the_names_that_stay():

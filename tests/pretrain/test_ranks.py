@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 import torch.distributed as dist
 
 from pretrain.errors import UserError
-from pretrain.ranks import Ranks, all_do, first_does
+from pretrain.ranks import HEARD_SECONDS, Ranks, all_do, first_does
 
 FIRST = Ranks(rank=0, size=2, local_rank=0, local_size=2, address="", port=0)
 SECOND = replace(FIRST, rank=1, local_rank=1)
@@ -32,7 +33,7 @@ def outcome(work: Callable[[], None], ranks: Ranks, store: dist.Store) -> BaseEx
 
 
 def both(work: Callable[[], None]) -> tuple[BaseException | None, BaseException | None, bool]:
-    """What each rank ends with, and whether the second knew before the first, which serves the store, went."""
+    """What each rank ends with, and whether the second knew why before the first was gone."""
     store = dist.HashStore()
     with ThreadPoolExecutor() as pool:
         second = pool.submit(outcome, fail(AssertionError("the second rank's")), SECOND, store)
@@ -78,3 +79,10 @@ def test_what_every_rank_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dist, "all_gather_object", gather)
     with pytest.raises(UserError, match="on this machine"):  # another rank's
         all_do(lambda: 3, FIRST)
+
+
+def test_an_interrupt_waits_for_nobody() -> None:
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        first_does(fail(KeyboardInterrupt()), "work", FIRST, dist.HashStore())
+    assert time.monotonic() - began < HEARD_SECONDS

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from pretrain.data.options import DataOptions, TokenizerOptions
 from pretrain.data.tokenizer import Tokenizer, load_tokenizer
 from pretrain.data.tokenizer_training import train_tokenizer

@@ -10,21 +10,18 @@ import torch
 
 from pretrain.monitor import meter
 from pretrain.monitor.meter import WINDOW_UPDATES, Meter, Speed, peak_memory_bytes
-from pretrain.monitor.peak import gpu_flops, peak_flops
+from pretrain.monitor.peak import gpu_flops, measured_cpu_flops, peak_flops
 
 CPU = torch.device("cpu")
 
 
-def test_speed_is_of_the_last_updates_and_the_average_of_all() -> None:
+def test_speed_is_of_the_last_updates_or_of_one() -> None:
     counter = Meter(flops_per_token=100, peak_flops=1000.0, num_ranks=2)
-    assert counter.average() is None
     assert counter.update(tokens=20, seconds=10.0) == Speed(tokens_per_second=2.0, mfu=0.1)
     for _ in range(WINDOW_UPDATES):
         last = counter.update(tokens=20, seconds=2.0)
     assert last == Speed(tokens_per_second=10.0, mfu=0.5)  # 10 * 100 / (1000 * 2)
-    average = counter.average()
-    assert average is not None
-    assert average.tokens_per_second == pytest.approx(420 / 50)
+    assert counter.speed(20, 10.0) == Speed(tokens_per_second=2.0, mfu=0.1)
 
 
 def test_without_a_peak_there_is_no_mfu() -> None:
@@ -57,12 +54,17 @@ def test_the_peak_of_a_cpu_is_measured_in_short(dtype: torch.dtype) -> None:
     peak = peak_flops(CPU, dtype)
     assert time.perf_counter() - start < 5  # about 0.6 s on an idle machine
     assert peak is not None
+    assert 1e9 < peak < 1e14
+    # another process may take the cores while the peak is measured, but hardly three times
+    assert any(measured_cpu_flops(dtype) > 0.5 * small_product_flops(dtype) for _ in range(3))
+
+
+def small_product_flops(dtype: torch.dtype) -> float:
     a = torch.ones(512, 512, dtype=dtype)
     start = time.perf_counter()
     for _ in range(3):
         a @ a
-    assert peak > 0.5 * 3 * 2 * 512**3 / (time.perf_counter() - start)
-    assert 1e9 < peak < 1e14
+    return 3 * 2 * 512**3 / (time.perf_counter() - start)
 
 
 @pytest.mark.gpu

@@ -5,7 +5,7 @@
     for case in "bf16 deepspeed 1" "bf16 deepspeed 3" "fp32 torch 0"; do
         torchrun --nproc_per_node 2 benchmarks/memory.py $case; done
 
-Resident memory counts what libraries load as well, so a first small engine loads them before the count begins.
+Resident memory counts what libraries load as well: a first small engine loads them before the count begins.
 """
 
 from __future__ import annotations

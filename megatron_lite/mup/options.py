@@ -19,7 +19,7 @@ class MupOptions(Options):
     )
     weight_decay_rule: Literal["constant", "scaled"] = Field(
         "constant",
-        description="constant: one for all; scaled: times the width ratio in hidden groups, so lr*decay stays",
+        description="constant: one for all; scaled: times the width ratio in hidden groups (same lr*decay)",
     )
     router: Literal["hidden", "output"] = Field(
         "hidden", description="init and LR of the router: as a hidden matrix (the authors), or as an output"

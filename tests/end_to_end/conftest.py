@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests here share trial.py
 
-from trial import Trial  # noqa: E402
+from trial import Trial
 
 
 @pytest.fixture(scope="session")

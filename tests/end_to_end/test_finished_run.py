@@ -117,6 +117,12 @@ def test_the_last_words_are_the_results(trial: Trial, dense: RunFiles) -> None:
     assert "Traceback" not in said
 
 
+def test_nothing_is_compiled(trial: Trial, dense: RunFiles) -> None:
+    """DeepSpeed would build an extension that training does not use: a minute, and a lock a kill leaves."""
+    extensions = trial.folder / "extensions"
+    assert not extensions.exists() or not any(extensions.rglob("*.so"))
+
+
 def test_a_second_start_says_it_is_finished_and_changes_nothing(trial: Trial, dense: RunFiles) -> None:
     before = dense.tree()
     ended = trial.run("dense")
@@ -150,7 +156,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ["dense", "lr-3x512", pytest.param("lr-2x512", marks=pytest.mark.slow)])
 def test_the_learning_rate_is_the_papers_at_every_line(trial: Trial, name: str) -> None:
     overrides, numbers = CASES[name]
     engine = () if name == "dense" else ("run.engine=torch",)

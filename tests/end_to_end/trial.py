@@ -1,9 +1,10 @@
-"""Real runs of the start script, small enough for a test: a corpus, two configs, launchers, and what came of it."""
+"""Real runs of the start script, small enough for a test, and what came of them."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -207,7 +208,20 @@ class Trial:
             "DS_ACCELERATOR": "cpu",
             "OMP_WAIT_POLICY": "PASSIVE",
             "OMP_NUM_THREADS": "1",
+            "TORCH_EXTENSIONS_DIR": str(self.folder / "extensions"),  # stays empty: nothing is compiled
         }
+
+    def copy(self, name: str, new: str, *, step: int) -> RunFiles:
+        """A copy of a finished run as it stood at a checkpoint, its record not yet taken back."""
+        self.finished(name)
+        target = self.folder / "runs" / new
+        shutil.copytree(self.folder / "runs" / name, target)
+        for file in ("summary.json", "report.html", "status.json"):
+            (target / file).unlink()
+        for checkpoint in (target / "checkpoints").iterdir():
+            if checkpoint.name > f"step_{step:08d}":
+                shutil.rmtree(checkpoint)
+        return self.files(new)
 
     def close(self) -> None:
         """Leave no process behind."""

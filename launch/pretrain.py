@@ -64,7 +64,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not Path("/dev/nvidiactl").exists() and not Path("/dev/kfd").exists():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    from pretrain.run import main as run
+    from pretrain.main import main as run
 
     # Threads of gloo and of trackers can abort an interpreter that shuts down: everything is flushed, leave.
     code = run(sys.argv[1:], ranks_from(os.environ))

@@ -224,7 +224,7 @@ def test_every_make_target_that_is_named_exists() -> None:
 
 
 def test_every_command_of_the_readme_parses() -> None:
-    from pretrain.run import _parse
+    from pretrain.main import _parse
 
     seen = 0
     for words in commands((ROOT / "README.md").read_text(encoding="utf-8")):

@@ -87,6 +87,11 @@ class Job:
             at = self.started or (self.claimed and self.claimed.checkpoint)
             write_status(self.folder, "failed", at.position.step if at else 0, reason)
 
+    def refused(self, reason: str) -> None:
+        """Leave word of a mistake; a run that another job or an earlier start left there stays as it is."""
+        if self.started or (self.claimed and not self.claimed.checkpoint):
+            self.failed(reason)
+
     def _summary(self, checkpoint: Checkpoint | None) -> Summary | None:
         """The results of a run that is finished; those of a shorter run that was extended are not its own."""
         summary = read_summary(self.folder)

@@ -143,6 +143,19 @@ def test_a_run_folder_that_another_job_holds(trial: Trial) -> None:
     assert not changed(before, run)
 
 
+@pytest.mark.slow
+def test_the_other_jobs_status_is_not_ours_to_write(trial: Trial) -> None:
+    """The first rank finds the folder held; the second must not take the running job's status for its own."""
+    run = trial.copy("dense", "held-by-two", step=20)
+    running = '{"state": "running", "step": 25, "reason": null}'
+    (run.folder / "status.json").write_text(running)
+    with (run.folder / ".lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ended = trial.run("held-by-two", launcher="torchrun", ranks=2)
+    assert ended.output.count("another job") == 1
+    assert (run.folder / "status.json").read_text() == running
+
+
 def flip(run: RunFiles, file: str) -> None:
     path = run.folder / "checkpoints" / "step_00000020" / file
     content = bytearray(path.read_bytes())
@@ -190,6 +203,7 @@ def test_other_data_or_another_tokenizer_is_refused_before_anything_changes(
     (trial.folder / "other.jsonl").write_bytes(b"".join(lines[2:]))
     name = "other-" + override.split(".")[1].split("=")[0]
     run = trial.copy("dense", name, step=20)
+    (run.folder / "status.json").write_text('{"state": "finished", "step": 20, "reason": null}')
     before = run.tree()
     ended = trial.run(name, override)
     assert_refused(ended, "new run with another run.name")

@@ -86,7 +86,7 @@ def _run(config: Config, ranks: Ranks, *, quiet: bool) -> int:
         console.say(f"Failed: {failure}")
         return 1
     except UserError as mistake:
-        job.failed(str(mistake))
+        job.refused(str(mistake))
         raise
     except Exception as failure:
         job.failed(f"{type(failure).__name__}: {failure}")

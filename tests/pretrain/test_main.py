@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-import pretrain.run
+import pretrain.main
 from pretrain.errors import UserError
 from pretrain.ranks import Ranks
-from pretrain.run import main
+from pretrain.main import main
 
 
 def rank(number: int) -> Ranks:
@@ -17,7 +17,7 @@ def rank(number: int) -> Ranks:
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept: list[float] = []
-    monkeypatch.setattr(pretrain.run.time, "sleep", slept.append)
+    monkeypatch.setattr(pretrain.main.time, "sleep", slept.append)
     return slept
 
 
@@ -25,7 +25,7 @@ def ending(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def run(*arguments: object, **options: object) -> int:
         raise error
 
-    monkeypatch.setattr(pretrain.run, "_run", run)
+    monkeypatch.setattr(pretrain.main, "_run", run)
 
 
 def test_the_first_rank_speaks_and_the_others_let_it(
@@ -37,7 +37,7 @@ def test_the_first_rank_speaks_and_the_others_let_it(
     assert waits == []
     assert main(["--config", "tiny_dense"], rank(1)) == 2
     assert capsys.readouterr().err == ""
-    assert waits == [pretrain.run.LAST_WORD_SECONDS]
+    assert waits == [pretrain.main.LAST_WORD_SECONDS]
 
 
 def test_ctrl_c_before_training_is_no_failure(
@@ -62,7 +62,7 @@ def test_a_failure_of_ours_shows_where(
 
 def test_what_a_launcher_adds_and_where_overrides_stand(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(pretrain.run, "_run", lambda config, ranks, quiet: seen.append((config, quiet)) or 0)
+    monkeypatch.setattr(pretrain.main, "_run", lambda config, ranks, quiet: seen.append((config, quiet)) or 0)
     arguments = ["--local_rank=0", "run.seed=3", "--config", "tiny_dense.yaml", "--quiet", "run.name=x"]
     assert main(arguments, rank(0)) == 0
     config, quiet = seen[0]

@@ -6,8 +6,8 @@ import pytest
 
 import pretrain.main
 from pretrain.errors import UserError
-from pretrain.ranks import Ranks
 from pretrain.main import main
+from pretrain.ranks import Ranks
 
 
 def rank(number: int) -> Ranks:

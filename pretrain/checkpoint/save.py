@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from pretrain.checkpoint.position import Position
 from pretrain.engine.base import Engine
+from pretrain.files import replace, sync
 
 FORMAT = 1
 STATE_FILE = "state.json"
@@ -53,11 +53,11 @@ def save_checkpoint(
     files = _write_tensors(aside, engine)
     state = {"format": FORMAT, "position": asdict(position), **facts, "files": files}
     state = json.loads(json.dumps(state))  # what a reader will see, and hash
-    _write_synced(aside / STATE_FILE, json.dumps(state | {SEAL: state_sha256(state)}, indent=1).encode())
-    _sync(aside)
+    replace(aside / STATE_FILE, json.dumps(state | {SEAL: state_sha256(state)}, indent=1))
+    sync(aside)
     shutil.rmtree(target, ignore_errors=True)
     aside.rename(target)
-    _sync(root)
+    sync(root)
     return target
 
 
@@ -90,7 +90,7 @@ def _write_file(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
     from safetensors.torch import save_file
 
     save_file(tensors, path)
-    _sync(path)
+    sync(path)
     return {"bytes": path.stat().st_size, "sha256": file_sha256(path), "tensors": sorted(tensors)}
 
 
@@ -104,16 +104,3 @@ def state_sha256(state: Mapping[str, Any]) -> str:
     """The hash of state.json's content, its seal excepted."""
     content = {key: value for key, value in state.items() if key != SEAL}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

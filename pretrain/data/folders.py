@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from pretrain.files import sync
 
 BUILDING = "building-"
 
@@ -57,8 +58,4 @@ def publish(built: Path, folder: Path) -> None:
     except OSError:
         if not folder.is_dir():
             raise
-    descriptor = os.open(folder.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(folder.parent)

@@ -12,8 +12,8 @@ from pretrain.checkpoint.load import Checkpoint, newest
 from pretrain.config.load import dump
 from pretrain.config.schema import Config
 from pretrain.errors import UserError
+from pretrain.files import replace
 from pretrain.guard.lock import RunLock
-from pretrain.monitor.files import replace
 from pretrain.monitor.record import rewind
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from megatron_lite.options import format_count
-from pretrain.monitor.files import replace
+from pretrain.files import replace
 from pretrain.monitor.record import METRICS, read
 
 if TYPE_CHECKING:

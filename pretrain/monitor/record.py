@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pretrain.errors import UserError
-from pretrain.monitor.files import replace
+from pretrain.files import replace
 
 METRICS = "metrics.jsonl"
 TIMING = "timing.jsonl"

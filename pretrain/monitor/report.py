@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pretrain.files import replace
 from pretrain.monitor.curves import picture
-from pretrain.monitor.files import replace
 from pretrain.monitor.page import facts_table, grid, page, section, text
 from pretrain.monitor.record import EVENTS, METRICS, read
 from pretrain.monitor.status import read_status

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from pretrain.monitor.files import replace
+from pretrain.files import replace
 
 State = Literal["running", "finished", "continue", "failed"]
 FILE = "status.json"

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from megatron_lite.model.parameters import Counts
 from megatron_lite.options import format_count
-from pretrain.monitor.files import replace
+from pretrain.files import replace
 from pretrain.monitor.words import duration, printable, short, size
 
 FILE = "summary.json"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pretrain.monitor.files import replace
+from pretrain.files import replace
 from pretrain.monitor.options import TrackerOptions
 
 ID_FILE = "wandb.id"

@@ -104,10 +104,10 @@ def test_a_saving_that_the_disk_refuses_leaves_the_one_before(
 ) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    def full(path: Path, content: bytes) -> None:
+    def full(path: Path, content: str) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(save, "_write_synced", full)
+    monkeypatch.setattr(save, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         save_checkpoint(folder.parent, Stored(seed=1), POSITION, {}, first_rank=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

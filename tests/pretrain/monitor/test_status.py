@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.monitor import files
+from pretrain import files
 from pretrain.monitor.status import Status, read_status, write_status
 
 

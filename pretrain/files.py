@@ -1,4 +1,4 @@
-"""Writing a file so that a reader finds the old one or the new one, never half of one."""
+"""Files that survive a power cut, of which a reader finds the old one or the new one, never half of one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def replace(path: Path, content: bytes | str) -> None:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    _flush_folder(path.parent)
+    sync(path.parent)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
-from pretrain.commands import lr, plan
+from pretrain.commands import coord_check, export, import_, lr, plan
 from pretrain.errors import UserError
 
 app = typer.Typer(
@@ -23,6 +23,9 @@ app = typer.Typer(
 )
 app.command()(plan.plan)
 app.command()(lr.lr)
+app.command("coord-check")(coord_check.coord_check)
+app.command()(export.export)
+app.command("import")(import_.import_)
 
 
 @app.callback()

@@ -9,8 +9,8 @@ P   parameters, N ranks. A part that ZeRO shards over ranks is divided by N.
     gradients        4P        4P (accumulated fp32)  stage 2
     buckets          4 to 16 bytes a gradient of a bucket: copies on their way to the rank that owns them
 
-Under stage 3 there are also the weights that are gathered at one time. Activations are an estimate
-(activations.py).
+Under stage 3 there are also the weights that are gathered at one time. Activations are an estimate that
+follows `kernels.activation_checkpointing` (activations.py).
 """
 
 from __future__ import annotations
@@ -72,7 +72,10 @@ def memory(config: Config, shape: ModelShape, num_ranks: int) -> Memory:
         gradients=FP32 * share(stage >= 2),
         buckets=BUCKET_BYTES[stage] * bucket if sharded_by_deepspeed else 0,
         activations=activations(
-            shape, config.batch.micro_sequences * config.batch.sequence_length, bytes_each
+            shape,
+            config.batch.micro_sequences * config.batch.sequence_length,
+            bytes_each,
+            config.kernels.activation_checkpointing,
         ),
     )
 
@@ -83,7 +86,8 @@ def check_fit(needed_bytes: int, available_bytes: int, what: str) -> None:
         raise UserError(
             f"{what} needs about {readable(needed_bytes)} on each rank, and {readable(available_bytes)} "
             "are there. Use more ranks, a higher deepspeed.zero_optimization.stage, a smaller "
-            "batch.micro_sequences or a smaller config; `pretrain plan --ranks N` shows the parts."
+            "batch.micro_sequences, kernels.activation_checkpointing: full or a smaller config; "
+            "`pretrain plan --ranks N` shows the parts."
         )
 
 

@@ -124,12 +124,13 @@ def uses_of(package: str) -> Iterator[str]:
     [
         ("deepspeed", "pretrain/engine/"),
         ("wandb", "pretrain/monitor/wandb_tracker.py"),
-        ("matplotlib", "pretrain/monitor/curves.py"),
+        ("matplotlib", ("pretrain/monitor/curves.py", "pretrain/coord_check/plot.py", "benchmarks/")),
+        ("transformers", ("pretrain/exchange/", "benchmarks/")),
         ("sentencepiece", "pretrain/data/"),
         ("flash_attn", "megatron_lite/kernels/"),
     ],
 )
-def test_a_heavy_library_has_one_place(package: str, folder: str) -> None:
+def test_a_heavy_library_has_one_place(package: str, folder: str | tuple[str, ...]) -> None:
     users = list(uses_of(package))
     assert users
     assert all(user.startswith(folder) for user in users), users

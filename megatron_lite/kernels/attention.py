@@ -6,22 +6,36 @@ Shapes: T tokens of all documents in a row, N query heads, K key and value heads
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
-from itertools import pairwise
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from megatron_lite.kernels.precision import NARROW
+from megatron_lite.kernels.attention_by_document import attention_by_document
 from megatron_lite.model.documents import Documents
 
+Kind = Literal["flash_attn", "varlen", "by_document", "reference"]
 
-def attention(q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, documents: Documents, scale: float) -> Tensor:
-    """softmax(scale · q kᵀ) v over the earlier tokens of the same document; result TND."""
-    if q_TND.is_cuda and q_TND.dtype in NARROW and flash_attention() is not None:
-        return attention_flash(q_TND, k_TKD, v_TKD, documents, scale)
-    return attention_by_document(q_TND, k_TKD, v_TKD, documents, scale)
+
+def attention(
+    q_TND: Tensor,
+    k_TKD: Tensor,
+    v_TKD: Tensor,
+    documents: Documents,
+    scale: float,
+    *,
+    kind: Kind = "by_document",
+    wide: bool = False,
+) -> Tensor:
+    """softmax(scale · q kᵀ) v over the earlier tokens of the same document; result TND.
+
+    `wide`: products in fp32 whatever the type is (by_document only: the others are a GPU's).
+    """
+    if kind == "by_document":
+        return attention_by_document(q_TND, k_TKD, v_TKD, documents, scale, wide=wide)
+    return _KINDS[kind](q_TND, k_TKD, v_TKD, documents, scale)
 
 
 def attention_reference(
@@ -38,37 +52,33 @@ def attention_reference(
     return torch.einsum("nts,snd->tnd", weights_NTT, v_TND)
 
 
-def attention_by_document(
-    q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, documents: Documents, scale: float
-) -> Tensor:
-    """One call of torch's fused attention a document, or one for all where they have one length."""
-    bounds = documents.boundaries
-    if documents.max_length * (len(bounds) - 1) == bounds[-1]:
-        return _batched(q_TND, k_TKD, v_TKD, len(bounds) - 1, scale)
-    parts = [
-        _batched(q_TND[start:end], k_TKD[start:end], v_TKD[start:end], 1, scale)
-        for start, end in pairwise(bounds)
-    ]
-    return torch.cat(parts)
-
-
 def attention_flash(
     q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, documents: Documents, scale: float
 ) -> Tensor:
     """flash-attn over documents of any lengths, without padding."""
-    varlen = flash_attention()
-    assert varlen is not None, "attention() asks first"
-    return varlen(
+    call = flash_attention()
+    assert call is not None, "the choice of kernels asks first"
+    return call(
         q_TND,
         k_TKD,
         v_TKD,
         cu_seqlens_q=documents.cu_lengths,
         cu_seqlens_k=documents.cu_lengths,
-        max_seqlen_q=documents.max_length,
-        max_seqlen_k=documents.max_length,
+        max_seqlen_q=documents.length_bound,
+        max_seqlen_k=documents.length_bound,
         softmax_scale=scale,
         causal=True,
     )
+
+
+def attention_varlen(
+    q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, documents: Documents, scale: float
+) -> Tensor:
+    """torch's own variable-length attention: flash-attn's second version, inside torch."""
+    call = varlen_attention()
+    assert call is not None, "the choice of kernels asks first"
+    longest, cu_lengths = documents.length_bound, documents.cu_lengths
+    return call(q_TND, k_TKD, v_TKD, cu_lengths, cu_lengths, longest, longest, scale=scale)
 
 
 @functools.cache
@@ -81,10 +91,21 @@ def flash_attention() -> Callable[..., Tensor] | None:
     return flash_attn_varlen_func
 
 
-def _batched(q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, num_documents: int, scale: float) -> Tensor:
-    """Documents of one length as a batch; the views cost nothing, and none of them is copied."""
-    q, k, v = (tensor.unflatten(0, (num_documents, -1)).transpose(1, 2) for tensor in (q_TND, k_TKD, v_TKD))
-    out = F.scaled_dot_product_attention(
-        q, k, v, is_causal=True, scale=scale, enable_gqa=q_TND.shape[1] != k_TKD.shape[1]
-    )
-    return out.transpose(1, 2).flatten(0, 1)
+@functools.cache
+def varlen_attention() -> Callable[..., Tensor] | None:
+    """torch's variable-length attention, causal and with grouped queries, or None where it has none."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    known = inspect.signature(varlen_attn).parameters
+    if not {"scale", "window_size", "enable_gqa"} <= known.keys():
+        return None
+    return functools.partial(varlen_attn, window_size=(-1, 0), enable_gqa=True)  # type: ignore[return-value]
+
+
+_KINDS: dict[str, Callable[..., Tensor]] = {
+    "flash_attn": attention_flash,
+    "varlen": attention_varlen,
+    "reference": attention_reference,
+}

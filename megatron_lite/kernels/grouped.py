@@ -12,13 +12,20 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from megatron_lite.kernels.precision import widen
+
 ALIGNMENT_BYTES = 16  # of every stride that F.grouped_mm is given
 
 
-def grouped_linear(x_RI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
-    """Row r of the result is weight[group of r] @ x[r]."""
-    if can_group(weight_EOI):
-        return _GroupedLinear.apply(x_RI, weight_EOI, ends_E)
+def grouped_linear(
+    x_RI: Tensor, weight_EOI: Tensor, ends_E: Tensor, *, grouped: bool = True, wide: bool = False
+) -> Tensor:
+    """Row r of the result is weight[group of r] @ x[r].
+
+    `grouped`: in one call, where the sizes allow it; `wide`: multiplied in fp32 whatever the type is.
+    """
+    if grouped and can_group(weight_EOI):
+        return _GroupedLinear.apply(x_RI, weight_EOI, ends_E, wide)
     return grouped_linear_reference(x_RI, weight_EOI, ends_E)
 
 
@@ -41,15 +48,43 @@ class _GroupedLinear(torch.autograd.Function):
     gathered weight of every layer until its backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, x_RI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
+    def forward(ctx: Any, x_RI: Tensor, weight_EOI: Tensor, ends_E: Tensor, wide: bool) -> Tensor:
         ctx.save_for_backward(x_RI, weight_EOI, ends_E)
-        return F.grouped_mm(x_RI, weight_EOI.transpose(-2, -1), offs=ends_E)
+        ctx.wide = wide
+        return _product(x_RI, weight_EOI.transpose(-2, -1), ends_E, wide)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_RO: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, grad_RO: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x_RI, weight_EOI, ends_E = ctx.saved_tensors
         grad_RO = grad_RO.contiguous()  # grouped_mm takes no other
-        grad_x_RI = F.grouped_mm(grad_RO, weight_EOI, offs=ends_E) if ctx.needs_input_grad[0] else None
-        grad_weight_EOI = F.grouped_mm(grad_RO.t(), x_RI, offs=ends_E) if ctx.needs_input_grad[1] else None
-        return grad_x_RI, grad_weight_EOI, None
+        grad_x_RI = grad_weight_EOI = None
+        if ctx.needs_input_grad[0]:
+            grad_x_RI = _product(grad_RO, weight_EOI, ends_E, ctx.wide)
+        if ctx.needs_input_grad[1]:
+            grad_weight_EOI = _product(grad_RO.t(), x_RI, ends_E, ctx.wide)
+        return grad_x_RI, grad_weight_EOI, None, None
+
+
+def _product(left: Tensor, right: Tensor, ends_E: Tensor, wide: bool) -> Tensor:
+    if wide:
+        return _grouped_mm(widen(left), widen(right), ends_E).to(left.dtype)
+    return _grouped_mm(left, right, ends_E)
+
+
+def _grouped_mm(left: Tensor, right: Tensor, ends_E: Tensor) -> Tensor:
+    if torch.compiler.is_compiling() and left.dtype == torch.float32:
+        return grouped_mm_fp32(left, right, ends_E)
+    return F.grouped_mm(left, right, offs=ends_E)
+
+
+@torch.library.custom_op("megatron_lite::grouped_mm_fp32", mutates_args=())
+def grouped_mm_fp32(left: Tensor, right: Tensor, ends_E: Tensor) -> Tensor:
+    """F.grouped_mm, which the compiler of torch 2.13 takes for one of bf16 only."""
+    return F.grouped_mm(left, right, offs=ends_E)
+
+
+@grouped_mm_fp32.register_fake
+def _(left: Tensor, right: Tensor, ends_E: Tensor) -> Tensor:
+    groups = (len(ends_E),) if right.ndim == 2 else ()
+    return left.new_empty(*groups, left.shape[0], right.shape[-1])

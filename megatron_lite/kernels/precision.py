@@ -15,4 +15,9 @@ def widened(dtype: torch.dtype) -> torch.dtype:
 
 def widen(tensor: Tensor) -> Tensor:
     """The tensor in the type to sum in; no copy where it has that type already."""
-    return tensor.to(widened(tensor.dtype))
+    return cast(tensor, widened(tensor.dtype))
+
+
+def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """The tensor in `dtype`, itself where it is: compilers have taken an idle .to() for a second use."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)

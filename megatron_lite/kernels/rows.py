@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from megatron_lite.kernels.precision import cast, widen
+
 
 def invert(order_R: Tensor, num_copies: int) -> Tensor:
     """inverse_TK of order_R."""
@@ -55,14 +57,14 @@ class _Spread(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_RH: Tensor) -> tuple[Tensor, None, None]:
         (inverse_TK,) = ctx.saved_tensors
-        return F.embedding_bag(inverse_TK, grad_RH.contiguous(), mode="sum"), None, None
+        return _summed(grad_RH, inverse_TK), None, None
 
 
 class _Combine(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, y_RH: Tensor, weights_TK: Tensor, order_R: Tensor, inverse_TK: Tensor) -> Tensor:
         ctx.save_for_backward(y_RH, weights_TK, order_R, inverse_TK)
-        return F.embedding_bag(inverse_TK, y_RH, per_sample_weights=weights_TK, mode="sum")
+        return _summed(y_RH, inverse_TK, weights_TK)
 
     @staticmethod
     @once_differentiable
@@ -72,3 +74,14 @@ class _Combine(torch.autograd.Function):
         grad_weights_R = torch.linalg.vecdot(grad_RH, y_RH)
         grad_y_RH = grad_RH.mul_(weights_TK.flatten()[order_R].unsqueeze(-1))
         return grad_y_RH, grad_weights_R[inverse_TK], None, None
+
+
+def _summed(rows_RH: Tensor, inverse_TK: Tensor, weights_TK: Tensor | None = None) -> Tensor:
+    """The rows of each token, added up in fp32 and in one pass over them."""
+    if not torch.compiler.is_compiling():
+        rows_RH = rows_RH.contiguous()
+        return F.embedding_bag(inverse_TK, rows_RH, per_sample_weights=weights_TK, mode="sum")
+    rows_TKH = widen(rows_RH[inverse_TK])
+    if weights_TK is not None:
+        rows_TKH = rows_TKH * weights_TK[..., None]
+    return cast(rows_TKH.sum(1), rows_RH.dtype)

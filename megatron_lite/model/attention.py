@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from megatron_lite.kernels.attention import attention
+from megatron_lite.kernels.choice import Kernels
 from megatron_lite.model.documents import Documents
 from megatron_lite.model.layers import Linear
 from megatron_lite.model.rope import Rotation, rotate
@@ -17,18 +18,29 @@ from megatron_lite.model.shape import ModelShape
 class Attention(nn.Module):
     """Mixes the earlier tokens of the same document into each token."""
 
-    def __init__(self, shape: ModelShape) -> None:
+    def __init__(self, shape: ModelShape, kernels: Kernels) -> None:
         super().__init__()
+        self.kernels = kernels
         self.head_dim = shape.head_dim
         self.scale = shape.attention_multiplier  # 1/head_dim under µP, where q and k grow aligned
-        widths = [num * shape.head_dim for num in (shape.num_heads, shape.num_kv_heads, shape.num_kv_heads)]
-        self.widths = widths
-        self.qkv = Linear(shape.hidden_size, sum(widths))
-        self.output = Linear(widths[0], shape.hidden_size)
+        self.heads = (shape.num_heads, shape.num_kv_heads, shape.num_kv_heads)
+        wide = kernels.wide_products
+        self.qkv = Linear(shape.hidden_size, sum(self.heads) * shape.head_dim, wide=wide)
+        self.output = Linear(shape.num_heads * shape.head_dim, shape.hidden_size, wide=wide)
 
     def forward(self, x_TH: Tensor, turn: Rotation, documents: Documents) -> Tensor:
         """One output a token."""
-        heads = self.qkv(x_TH).split(self.widths, dim=-1)
-        q_TND, k_TKD, v_TKD = (part.unflatten(-1, (-1, self.head_dim)) for part in heads)
-        mixed_TND = attention(rotate(q_TND, turn), rotate(k_TKD, turn), v_TKD, documents, self.scale)
+        num_queries, num_keys, num_values = self.heads
+        heads = self.qkv(x_TH).unflatten(-1, (-1, self.head_dim))
+        turning, v_TKD = heads.split([num_queries + num_keys, num_values], dim=1)
+        q_TND, k_TKD = rotate(turning, turn).split([num_queries, num_keys], dim=1)  # in one piece: one pass
+        mixed_TND = attention(
+            q_TND,
+            k_TKD,
+            v_TKD,
+            documents,
+            self.scale,
+            kind=self.kernels.attention,
+            wide=self.kernels.wide_products,
+        )
         return self.output(mixed_TND.flatten(1))

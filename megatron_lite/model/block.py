@@ -5,9 +5,9 @@ Shapes: T tokens, H hidden width.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
+from megatron_lite.kernels.residual import add_branch
 from megatron_lite.model.documents import Documents
 from megatron_lite.model.layers import RMSNorm
 from megatron_lite.model.rope import Rotation
@@ -35,6 +35,6 @@ class Block(nn.Module):
     ) -> tuple[Tensor, RouterStatistics | None]:
         """The stream after both mixers, and the router's statistics where there is one."""
         mixed_TH = self.mixer(self.mixer_norm(h_TH), turn, documents)
-        h_TH = torch.add(h_TH, mixed_TH, alpha=self.residual_multiplier)
+        h_TH = add_branch(h_TH, mixed_TH, self.residual_multiplier)
         channel_TH, statistics = self.channel(self.channel_norm(h_TH))
-        return torch.add(h_TH, channel_TH, alpha=self.residual_multiplier), statistics
+        return add_branch(h_TH, channel_TH, self.residual_multiplier), statistics

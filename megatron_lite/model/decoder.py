@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from megatron_lite.kernels.choice import Kernels
 from megatron_lite.kernels.cross_entropy import linear_cross_entropy
 from megatron_lite.kernels.precision import widen
 from megatron_lite.model.attention import Attention
@@ -24,6 +25,7 @@ from megatron_lite.model.layers import RMSNorm
 from megatron_lite.model.loss import IGNORE
 from megatron_lite.model.mlp import MLP
 from megatron_lite.model.moe import Dispatcher, MoE, SortedDispatcher
+from megatron_lite.model.recompute import runner
 from megatron_lite.model.rope import rotation
 from megatron_lite.model.router import RouterStatistics
 from megatron_lite.model.shape import ModelShape
@@ -36,14 +38,22 @@ class Decoder(nn.Module):
     it runs, and a tied embedding is used at both ends of it. There are no buffers.
     """
 
-    def __init__(self, shape: ModelShape, dispatcher: Dispatcher | None = None) -> None:
+    def __init__(
+        self, shape: ModelShape, kernels: Kernels | None = None, dispatcher: Dispatcher | None = None
+    ) -> None:
         super().__init__()
         self.shape = shape
+        self.kernels = kernels = kernels or Kernels()
+        self._run_block = runner(kernels)
         vocabulary = (shape.vocab_size, shape.hidden_size)
         self.embedding = nn.Parameter(torch.empty(vocabulary))
         self.head = None if shape.tied else nn.Parameter(torch.empty(vocabulary))
         self.layers = nn.ModuleList(
-            Block(shape, mixer=Attention(shape), channel=_channel(shape, dispatcher or SortedDispatcher()))
+            Block(
+                shape,
+                mixer=Attention(shape, kernels),
+                channel=_channel(shape, kernels, dispatcher or SortedDispatcher()),
+            )
             for _ in range(shape.num_layers)
         )
         self.norm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
@@ -57,7 +67,12 @@ class Decoder(nn.Module):
         """
         h_TH, statistics = self._hidden(tokens_T, documents)
         loss_sum = linear_cross_entropy(
-            h_TH, self._output_weight(), targets_T, scaling=self.shape.logits_scaling, ignore=IGNORE
+            h_TH,
+            self._output_weight(),
+            targets_T,
+            scaling=self.shape.logits_scaling,
+            ignore=IGNORE,
+            wide=self.kernels.wide_products,
         )
         return {"loss_sum": loss_sum, **_by_layer(statistics)}
 
@@ -71,7 +86,7 @@ class Decoder(nn.Module):
         h_TH = F.embedding(tokens_T, self.embedding) * self.shape.embedding_multiplier
         statistics = []
         for block in self.layers:
-            h_TH, of_layer = block(h_TH, turn, documents)
+            h_TH, of_layer = self._run_block(block, h_TH, turn, documents)
             statistics.append(of_layer)
         return self.norm(h_TH), [of_layer for of_layer in statistics if of_layer is not None]
 
@@ -79,8 +94,8 @@ class Decoder(nn.Module):
         return self.embedding if self.head is None else self.head
 
 
-def _channel(shape: ModelShape, dispatcher: Dispatcher) -> nn.Module:
-    return MLP(shape) if shape.num_experts is None else MoE(shape, dispatcher)
+def _channel(shape: ModelShape, kernels: Kernels, dispatcher: Dispatcher) -> nn.Module:
+    return MLP(shape, kernels) if shape.num_experts is None else MoE(shape, dispatcher, kernels)
 
 
 def _by_layer(statistics: Sequence[RouterStatistics]) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ class Documents:
     positions_T: Tensor  # of a token in its document
     cu_lengths: Tensor  # the boundaries as int32, as flash-attn takes them
     max_length: int
+    length_bound: int  # no document is longer, in any batch of this shape: compiled code does not follow it
 
     def to(self, device: torch.device | str) -> Documents:
         """The same with its tensors on `device`."""
@@ -47,4 +48,5 @@ def documents(tokens_BS: Tensor, end_id: int | None) -> Documents:
         positions_T=torch.arange(tokens_BS.numel()) - starts.repeat_interleave(lengths),
         cu_lengths=bounds.to(torch.int32),
         max_length=int(lengths.max()),
+        length_bound=tokens_BS.shape[1],
     )

@@ -6,22 +6,23 @@ torch's own would fill them with random numbers that are thrown away: `mup.initi
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from megatron_lite.kernels.product import linear
 from megatron_lite.kernels.rms_norm import rms_norm
 
 
 class Linear(nn.Module):
-    """y = W x, no bias."""
+    """y = W x, no bias; `wide`: multiplied in fp32 whatever the weights are held in."""
 
-    def __init__(self, num_inputs: int, num_outputs: int) -> None:
+    def __init__(self, num_inputs: int, num_outputs: int, *, wide: bool = False) -> None:
         super().__init__()
+        self.wide = wide
         self.weight = nn.Parameter(torch.empty(num_outputs, num_inputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """W x for every row of x."""
-        return F.linear(x, self.weight)
+        return linear(x, self.weight, wide=self.wide)
 
 
 class RMSNorm(nn.Module):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from megatron_lite.kernels.choice import Kernels
 from megatron_lite.kernels.swiglu import swiglu
 from megatron_lite.model.layers import Linear
 from megatron_lite.model.shape import ModelShape
@@ -15,10 +16,11 @@ from megatron_lite.model.shape import ModelShape
 class MLP(nn.Module):
     """down(silu(gate x) * up x); it routes nothing, so it has no statistics."""
 
-    def __init__(self, shape: ModelShape) -> None:
+    def __init__(self, shape: ModelShape, kernels: Kernels) -> None:
         super().__init__()
-        self.gate_up = Linear(shape.hidden_size, 2 * shape.intermediate_size)
-        self.down = Linear(shape.intermediate_size, shape.hidden_size)
+        wide = kernels.wide_products
+        self.gate_up = Linear(shape.hidden_size, 2 * shape.intermediate_size, wide=wide)
+        self.down = Linear(shape.intermediate_size, shape.hidden_size, wide=wide)
 
     def forward(self, x_TH: Tensor) -> tuple[Tensor, None]:
         """One output a token."""

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from megatron_lite.kernels.choice import Kernels
 from megatron_lite.kernels.grouped import grouped_linear
 from megatron_lite.kernels.rows import combine, invert, spread
 from megatron_lite.kernels.swiglu import swiglu
@@ -43,25 +44,28 @@ class SortedDispatcher:
 class Experts(nn.Module):
     """A SwiGLU for every expert, the weights of all in two tensors."""
 
-    def __init__(self, shape: ModelShape) -> None:
+    def __init__(self, shape: ModelShape, kernels: Kernels) -> None:
         super().__init__()
         assert shape.num_experts is not None
+        self.kernels = kernels
         hidden, inner = shape.hidden_size, shape.intermediate_size
         self.gate_up = nn.Parameter(torch.empty(shape.num_experts, 2 * inner, hidden))
         self.down = nn.Parameter(torch.empty(shape.num_experts, hidden, inner))
 
     def forward(self, x_RH: Tensor, ends_E: Tensor) -> Tensor:
         """Each row through the expert whose it is."""
-        return grouped_linear(swiglu(grouped_linear(x_RH, self.gate_up, ends_E)), self.down, ends_E)
+        grouped, wide = self.kernels.grouped_experts, self.kernels.wide_products
+        inner_RI2 = grouped_linear(x_RH, self.gate_up, ends_E, grouped=grouped, wide=wide)
+        return grouped_linear(swiglu(inner_RI2), self.down, ends_E, grouped=grouped, wide=wide)
 
 
 class MoE(nn.Module):
     """The sum of a token's experts, weighted by the router."""
 
-    def __init__(self, shape: ModelShape, dispatcher: Dispatcher) -> None:
+    def __init__(self, shape: ModelShape, dispatcher: Dispatcher, kernels: Kernels) -> None:
         super().__init__()
         self.router = Router(shape)
-        self.experts = Experts(shape)
+        self.experts = Experts(shape, kernels)
         self.dispatcher = dispatcher
 
     def forward(self, x_TH: Tensor) -> tuple[Tensor, RouterStatistics]:

@@ -32,7 +32,16 @@ def rotation(positions_T: Tensor, head_dim: int, theta: float) -> Rotation:
 
 def rotate(x_TND: Tensor, turn: Rotation) -> Tensor:
     """The heads of each token, turned."""
+    if torch.compiler.is_compiling():
+        return rotate_reference(x_TND, turn)  # which the compiler fuses with what is around it
     return _Rotate.apply(x_TND, *turn)
+
+
+def rotate_reference(x_TND: Tensor, turn: Rotation) -> Tensor:
+    """The definition."""
+    cos, sin = (part_TP.to(widened(x_TND.dtype))[:, None] for part_TP in turn)
+    first, second = widen(x_TND).chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x_TND.dtype)
 
 
 class _Rotate(torch.autograd.Function):

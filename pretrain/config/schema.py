@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from megatron_lite.kernels.options import KernelOptions
 from megatron_lite.model.options import ModelOptions
 from megatron_lite.mup.options import MupOptions
 from megatron_lite.optim.options import AdamWOptions
@@ -30,6 +31,7 @@ class Config(Options):
     run: RunOptions
     model: ModelOptions
     mup: MupOptions = MupOptions()
+    kernels: KernelOptions = KernelOptions()
     optimizer: AdamWOptions = AdamWOptions()
     schedule: ScheduleOptions = Power()
     batch: BatchOptions

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -65,6 +65,12 @@ class Tokenizer:
         known = [self._bytes[token] for token in ids if token < len(self._bytes)]
         return b"".join(known).decode("utf-8", errors="replace")
 
+    def piece(self, token: int) -> tuple[str, float, Literal["normal", "byte", "special"]]:
+        """Text as sentencepiece writes it, score and kind of a token."""
+        model = self._model
+        special = model.is_control(token) or model.is_unknown(token)
+        return model.id_to_piece(token), model.get_score(token), _kind(special, model.is_byte(token))
+
     def token_bytes(self) -> np.ndarray:
         """Bytes of text that each token stands for, special ones 0: the denominator of bits per byte."""
         return np.array([len(piece) for piece in self._bytes], dtype=np.int64)
@@ -77,6 +83,12 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         return Tokenizer(file.read_bytes())
     except (OSError, RuntimeError) as error:
         raise UserError(f"the tokenizer {file} cannot be read: {error}") from error
+
+
+def _kind(special: bool, byte: bool) -> Literal["normal", "byte", "special"]:
+    if special:
+        return "special"
+    return "byte" if byte else "normal"
 
 
 def _piece_bytes(model: SentencePieceProcessor) -> list[bytes]:

@@ -86,4 +86,5 @@ def _in_a_row(lengths: Sequence[int]) -> Documents:
         positions_T=torch.cat([torch.arange(length) for length in lengths]),
         cu_lengths=torch.tensor(boundaries, dtype=torch.int32),
         max_length=max(lengths),
+        length_bound=max(lengths),
     )

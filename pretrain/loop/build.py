@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from megatron_lite.kernels.choice import Choice, Kernels, choose
 from megatron_lite.model.decoder import Decoder
 from megatron_lite.model.parameters import parameters
 from megatron_lite.model.shape import ModelShape
@@ -20,20 +21,33 @@ from pretrain.checkpoint.load import Checkpoint
 from pretrain.config.derive import micro_steps
 from pretrain.config.schema import Config
 from pretrain.engine.base import Engine, Kind, StateReader
+from pretrain.errors import UserError
+from pretrain.exchange.source import starting_point, weights_of
 from pretrain.ranks import Ranks
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
-def build_model(shape: ModelShape, precision: str, device: torch.device) -> Decoder:
+def kernel_choice(config: Config, device: torch.device) -> Choice:
+    """The kernels of a run on `device`; UserError where the config asks for what is not there."""
+    sharded = config.run.engine == "deepspeed" and config.deepspeed.zero_optimization.stage == 3
+    try:
+        return choose(config.kernels, device, DTYPES[config.run.precision], weights_sharded=sharded)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def build_model(
+    shape: ModelShape, precision: str, device: torch.device, kernels: Kernels | None = None
+) -> Decoder:
     """A decoder on `device` whose weights are not yet set."""
     with _default_dtype(DTYPES[precision]), device:
-        return Decoder(shape)
+        return Decoder(shape, kernels)
 
 
 def build_engine(config: Config, shape: ModelShape, ranks: Ranks, device: torch.device) -> Engine:
     """The engine that the config names, around an unset model. The process group must exist."""
-    model = build_model(shape, config.run.precision, device)
+    model = build_model(shape, config.run.precision, device, kernel_choice(config, device).kernels)
     expected = expected_groups(config, shape)
     if config.run.engine == "torch":
         from pretrain.engine.torch_engine import TorchEngine
@@ -58,7 +72,7 @@ def set_state(engine: Engine, config: Config, shape: ModelShape, checkpoint: Che
     expected = expected_groups(config, shape)
     audit(expected, engine.groups())
     if checkpoint is None:
-        engine.load(initial_state(shape, config.mup, config.run.seed), updates=0)
+        engine.load(first_state(config, shape), updates=0)
     else:
         engine.load(checkpoint.tensor, updates=checkpoint.position.step)
     audit(expected, engine.groups())
@@ -67,6 +81,17 @@ def set_state(engine: Engine, config: Config, shape: ModelShape, checkpoint: Che
 def expected_groups(config: Config, shape: ModelShape) -> tuple[Group, ...]:
     """The groups that the rules ask for."""
     return groups(shape, config.mup, config.optimizer.weight_decay)
+
+
+def first_state(config: Config, shape: ModelShape) -> StateReader:
+    """The state before the first update, with the weights of `run.init_from` where the config names it.
+
+    UserError where those are another model's.
+    """
+    if config.run.init_from is None:
+        return initial_state(shape, config.mup, config.run.seed)
+    source = starting_point(config.run.init_from, verify=False)  # verified when the folder was claimed
+    return weights_of(source, shape)
 
 
 def initial_state(shape: ModelShape, mup: MupOptions, seed: int) -> StateReader:

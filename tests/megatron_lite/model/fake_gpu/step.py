@@ -2,10 +2,10 @@
 
     python step.py LIBRARY < cases.json
 
-LIBRARY is device.cpp compiled, or empty where torch has CUDA. Fake tensors have a device, a type and a shape but
-no numbers, so an operator that needs a number on the host cannot answer; it is written down before. What a
-kernel does inside itself is not seen. Prints, for every case, the operators that wait, those that wrote or read
-across devices included, and how often which of some operators was called.
+LIBRARY is device.cpp compiled, or empty where torch has CUDA. Fake tensors have a device, a type and a shape
+but no numbers, so an operator that needs a number on the host has no answer; it is written down before. What
+a kernel does inside itself is not seen. Prints, for every case, the operators that wait, copies to the host
+included, and how often some operators were called.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import ctypes
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ if sys.argv[1]:
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -36,6 +37,13 @@ from pretrain.config.load import load
 from pretrain.loop.build import build_model
 
 WAITS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+PLANTED: dict[str, Callable[[Tensor], Any]] = {
+    "item": lambda h_TH: h_TH.sum().item(),
+    "to the host": lambda h_TH: h_TH.cpu(),
+    "nonzero": lambda h_TH: h_TH.nonzero(),
+    "mask": lambda h_TH: h_TH[h_TH > 0],
+    "copied into the host": lambda h_TH: torch.empty(h_TH.shape).copy_(h_TH),
+}
 NAMED = ("_varlen_attn", "flash_stand_in", "_grouped_mm", "scaled_dot_product")
 
 
@@ -103,10 +111,25 @@ def waits(case: dict[str, Any]) -> dict[str, Any]:
         tokens_T = fake.from_tensor(row_T).to("cuda")
         positions_T, cu_lengths = fake.from_tensor(real.positions_T), fake.from_tensor(real.cu_lengths)
         where = replace(real, positions_T=positions_T, cu_lengths=cu_lengths).to("cuda")
+        if "planted" in case:
+            plant(model.norm, PLANTED[case["planted"]])
         with torch.autograd.set_multithreading_enabled(False), Waits() as seen:  # the backward pass too
-            objective(model(tokens_T, tokens_T, where), len(row_T)).backward()
+            try:
+                objective(model(tokens_T, tokens_T, where), len(row_T)).backward()
+            except (DataDependentOutputException, DynamicOutputShapeException):
+                assert seen.found  # the operator that has no answer was written down
+                return {"waits": seen.found, "called": seen.called}
         assert all(weight.grad.is_cuda for weight in model.parameters())
     return {"waits": seen.found, "called": seen.called}
+
+
+def plant(module: torch.nn.Module, act: Callable[[Tensor], Any]) -> None:
+    """Do something with what goes into the module, beside it."""
+
+    def hook(_: torch.nn.Module, inputs: tuple[Tensor]) -> None:
+        act(*inputs)
+
+    module.register_forward_pre_hook(hook)
 
 
 def objective(out: dict[str, Tensor], tokens: int) -> Tensor:

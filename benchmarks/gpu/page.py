@@ -31,7 +31,7 @@ Updates of the run's own kind (engine, kernels, step) on made-up documents of 10
 weights drawn on the device, one GPU, bf16; four micro-steps an update. Tokens a second: of the median of
 {updates} updates, after {warm_up} others that set up and compile, whose seconds are shown. MFU is against the
 data sheet's dense bf16 peak, "of measured" against the matrix products above. Memory: the peak that torch
-allocated, and its ratio to what `pretrain plan` says for one GPU (which counts no activation checkpointing).
+allocated, and its ratio to what `pretrain plan` says for one GPU.
 A trial alone:
 
     python -m benchmarks.gpu.trial --config 3b_moe --updates {updates} --warm-up {warm_up} {example}

@@ -19,6 +19,7 @@ MAY_CHANGE: Mapping[str, str] = {
     "run.name": "the run folder may be renamed",
     "run.root": "the run folder may be moved",
     "run.engine": "both engines train the same",
+    "kernels.*": "what computes it, equal but for rounding",
     "batch.micro_sequences": "how the global batch is cut",
     "stages*": "stages may be extended, and those not begun changed; compared below",
     "schedule*": "what is ahead may change; learning rates so far are compared below",

@@ -27,6 +27,13 @@ MORE_WAYS = {
     "torchrun-2-zero3": ("torchrun", 2, ("deepspeed.zero_optimization.stage=3",)),
     "torchrun-2-torch": ("torchrun", 2, ("run.engine=torch",)),
     "deepspeed-2-zero3": ("deepspeed", 2, ("deepspeed.zero_optimization.stage=3",)),
+    "python-compiled": ("python", 1, ("kernels.compile=blocks",)),
+    "torchrun-2-zero3-full": (
+        "torchrun",
+        2,
+        ("deepspeed.zero_optimization.stage=3", "kernels.activation_checkpointing=full"),
+    ),
+    "python-selective": ("python", 1, ("kernels.activation_checkpointing=selective", "kernels.experts=loop")),
 }
 DEFAULT = [("dense", way) for way in WAYS] + [("moe", "torchrun-2-zero3")]
 SLOW = [

@@ -69,6 +69,7 @@ ALLOWED = {
     "engine": (120, ("run.engine=torch",)),
     "ZeRO stage": (120, ("deepspeed.zero_optimization.stage=3",)),
     "DeepSpeed's buckets": (120, ("deepspeed.zero_optimization.reduce_bucket_size=1000",)),
+    "kernels": (120, ("kernels.compile=blocks", "kernels.activation_checkpointing=full")),
     "micro_sequences": (120, ("batch.micro_sequences=2",)),
     "checkpoints": (120, ("checkpoint.every_steps=7", "checkpoint.keep_last=5", "checkpoint.keep_every=2")),
     "evaluation": (120, ("evaluate.every_steps=7", "evaluate.sequences=3")),
@@ -167,6 +168,7 @@ FREE_SECTIONS = (
     "guard.",
     "trackers.",
     "deepspeed.",
+    "kernels.",
     "data.tokenizer.",
     "data.sources.",
 )

@@ -31,7 +31,10 @@ KINDS = (  # the first whose words are in the operator's name
     ("copies and casts", ("copy", "cat", "fill", "zero", "clone")),
     ("rows to experts and back", ("index", "embedding", "sort", "topk", "scatter", "gather")),
     ("softmax and its sums", ("softmax", "logsumexp", "exp")),
-    ("norm, SwiGLU, rotation, residual, scaling", ("mul", "add", "div", "silu", "sum", "rsqrt", "sub", "neg")),
+    (
+        "norm, SwiGLU, rotation, residual, scaling",
+        ("mul", "add", "div", "silu", "sum", "rsqrt", "sub", "neg"),
+    ),
 )
 
 

@@ -99,7 +99,7 @@ def _products(options: KernelOptions, device: torch.device, dtype: torch.dtype) 
 
 
 def multiplies_bf16() -> bool:
-    """Whether this CPU has instructions for products of bf16 (on other than x86: taken to have)."""
+    """Whether this CPU has instructions for products of bf16; levels that are not x86's are taken to have."""
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512", "DEFAULT"):
         return True
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

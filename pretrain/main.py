@@ -14,8 +14,9 @@ import time
 import traceback
 from collections.abc import Sequence
 
-from pretrain.config.derive import micro_steps, model_shape
+from pretrain.config.derive import check_shares, model_shape
 from pretrain.config.load import load
+from pretrain.config.past import derived_of
 from pretrain.config.schema import Config
 from pretrain.errors import UserError
 from pretrain.ranks import Ranks
@@ -71,7 +72,7 @@ def _run(config: Config, ranks: Ranks, *, quiet: bool) -> int:
     from pretrain.monitor.console import Console
     from pretrain.ranks import all_do, device_of, join
 
-    micro_steps(config.batch, ranks.size)  # a batch that these ranks cannot share is refused here
+    check_shares(derived_of(config), ranks.size)  # batches that these ranks cannot share are refused here
     console = Console(quiet=quiet or not ranks.first, every_steps=config.trackers.console_every_steps)
     device = device_of(ranks)
     use_cores(ranks, device)

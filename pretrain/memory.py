@@ -73,10 +73,19 @@ def memory(config: Config, shape: ModelShape, num_ranks: int) -> Memory:
         buckets=BUCKET_BYTES[stage] * bucket if sharded_by_deepspeed else 0,
         activations=activations(
             shape,
-            config.batch.micro_sequences * config.batch.sequence_length,
+            _micro_batch_tokens(config),
             bytes_each,
             config.kernels.activation_checkpointing,
         ),
+    )
+
+
+def _micro_batch_tokens(config: Config) -> int:
+    """Tokens in the largest forward pass of any stage."""
+    batch = config.batch
+    return max(
+        (stage.micro_sequences or batch.micro_sequences) * (stage.sequence_length or batch.sequence_length)
+        for stage in config.stages
     )
 
 

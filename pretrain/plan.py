@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 from megatron_lite.model.parameters import Counts, count, flops_per_token, parameters
 from megatron_lite.model.shape import ModelShape
 from megatron_lite.mup.groups import groups
-from pretrain.config.derive import Derived, StagePlan, derive, micro_steps, model_shape
+from megatron_lite.schedules.timeline import Segment
+from pretrain.config.derive import Derived, check_shares, model_shape, passes
+from pretrain.config.history import StagePlan
+from pretrain.config.past import derived_of
 from pretrain.memory import Memory, memory
+from pretrain.warnings import ahead, warnings
 
 if TYPE_CHECKING:
     from pretrain.config.schema import Config
@@ -40,10 +44,14 @@ class Plan:
     steps: int
     batch_tokens: int
     micro_steps: int
-    stages: tuple[StagePlan, ...]
+    batches: tuple[Segment, ...]  # ahead: updates with one batch after the other
+    first_tokens: int  # before the first update: another run's, where this one branches from it
+    stages: tuple[StagePlan, ...]  # ahead
     asked_tokens: tuple[int, ...]  # of each stage, before rounding up to whole batches
     flops_per_token: int
+    flops: int  # of all updates ahead
     lr: tuple[tuple[int, float], ...]  # tokens, learning rate
+    warnings: tuple[str, ...]
     num_ranks: int
     memory: Memory  # of one rank
 
@@ -57,19 +65,28 @@ class Plan:
 
 def plan(config: Config, num_ranks: int = 1) -> Plan:
     """The plan of a run on `num_ranks` ranks; UserError where the batch cannot be divided among them."""
-    derived, shape = derive(config), model_shape(config)
+    derived, shape = derived_of(config), model_shape(config)
+    check_shares(derived, num_ranks)
+    batches = ahead(derived)
+    stages = tuple(stage for stage in derived.stages if stage.end.step > derived.first_step)
     return Plan(
         name=config.run.name,
         parameters=count(shape),
         groups=_groups(config, shape),
         tokens=derived.tokens,
         steps=derived.steps,
-        batch_tokens=config.batch.tokens,
-        micro_steps=micro_steps(config.batch, num_ranks),
-        stages=derived.stages,
-        asked_tokens=tuple(stage.tokens for stage in config.stages),
-        flops_per_token=flops_per_token(shape, config.batch.sequence_length),
+        batch_tokens=batches[0].batch_tokens,
+        micro_steps=passes(batches[0].sequences, stages[0].micro_sequences, num_ranks),
+        batches=batches,
+        first_tokens=derived.first_tokens,
+        stages=stages,
+        asked_tokens=tuple(stage.tokens for stage in config.stages[-len(stages) :]),
+        flops_per_token=flops_per_token(shape, batches[0].sequence_length),
+        flops=sum(
+            part.steps * part.batch_tokens * flops_per_token(shape, part.sequence_length) for part in batches
+        ),
         lr=lr_points(derived),
+        warnings=tuple(warnings(config, derived)),
         num_ranks=num_ranks,
         memory=memory(config, shape, num_ranks),
     )
@@ -77,7 +94,8 @@ def plan(config: Config, num_ranks: int = 1) -> Plan:
 
 def lr_points(derived: Derived, num_points: int = NUM_POINTS) -> tuple[tuple[int, float], ...]:
     """The learning rate at evenly spaced token counts, from the first token to the last."""
-    spaced = (index * derived.tokens // (num_points - 1) for index in range(num_points))
+    first, length = derived.first_tokens, derived.tokens - derived.first_tokens
+    spaced = (first + index * length // (num_points - 1) for index in range(num_points))
     return tuple((tokens, derived.lr(tokens)) for tokens in spaced)
 
 

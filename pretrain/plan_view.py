@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 def plan_tables(plan: Plan) -> RenderableType:
     """The whole plan."""
-    return Group(_overview(plan), _stages(plan), _groups(plan), _memory(plan), lr_table(plan.lr))
+    tables = [_overview(plan), _stages(plan)]
+    if len(plan.batches) > 1:
+        tables.append(_batches(plan))
+    tables += [_groups(plan), _memory(plan), lr_table(plan.lr)]
+    return Group(*tables, *(f"\nWarning: {warning}." for warning in plan.warnings))
 
 
 def lr_table(points: tuple[tuple[int, float], ...]) -> Table:
@@ -33,13 +37,15 @@ def _overview(plan: Plan) -> Table:
     table = _table(plan.name, "", "", "")
     for name, value in _facts(plan):
         table.add_row(name, f"{value:,}", format_count(value))
-    table.add_row("FLOPs in all", "", f"{plan.flops_per_token * plan.tokens:.4g}")
+    table.add_row("FLOPs in all", "", f"{plan.flops:.4g}")
     return table
 
 
 def _facts(plan: Plan) -> Iterator[tuple[str, int]]:
     for name, value in asdict(plan.parameters).items():
         yield f"parameters, {name.replace('_', ' ')}", value
+    if plan.first_tokens:
+        yield "tokens before the first update", plan.first_tokens
     yield "tokens", plan.tokens
     yield "steps", plan.steps
     yield "tokens in a batch", plan.batch_tokens
@@ -52,6 +58,15 @@ def _stages(plan: Plan) -> Table:
     for stage, asked in zip(plan.stages, plan.asked_tokens, strict=True):
         mix = ", ".join(f"{name} {weight:g}" for name, weight in stage.mix.items())
         table.add_row(stage.name, f"{stage.tokens:,}", f"{stage.tokens - asked:,}", f"{stage.steps:,}", mix)
+    return table
+
+
+def _batches(plan: Plan) -> Table:
+    table = _table("global batch", "from tokens", "", "sequences", "of tokens", "batch in tokens", "updates")
+    for part in plan.batches:
+        numbers = (part.sequences, part.sequence_length, part.batch_tokens, part.steps)
+        start = (f"{part.first_tokens:,}", format_count(part.first_tokens))
+        table.add_row(*start, *(f"{number:,}" for number in numbers))
     return table
 
 

@@ -53,6 +53,7 @@ def rows_on_device(file: Path, device: str) -> tuple[Tensor, Tensor]:
 
 def prepare_text(file: Path, *, data_root: str, tokens: int, sequence_length: int, vocab_size: int) -> Text:
     """Write `tokens` tokens of the default corpus, tokenized by a small tokenizer of its own, to `file`."""
+    from pretrain.config.derive import derive
     from pretrain.config.load import load
     from pretrain.data.prepare import prepare
     from pretrain.data.progress import SilentProgress
@@ -69,7 +70,7 @@ def prepare_text(file: Path, *, data_root: str, tokens: int, sequence_length: in
     ]
     config = load("tiny_dense", overrides)
     corpus = prepare(config.data, say=print, progress=SilentProgress())
-    training = TrainingData(corpus, config.stages[:1], 1, sequence_length, config.run.seed)
+    training = TrainingData(corpus, derive(config).stages[:1], config.run.seed)
     held_out = ValidationData(corpus, sequence_length)
     text = Text(
         train=training.rows(0, rows).astype(np.uint16),

@@ -1,4 +1,4 @@
-"""The global batch as a function of tokens seen."""
+"""The global batch: its options, and what a learning rate asks of it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from typing import Protocol
 from pydantic import Field
 
 from megatron_lite.options import Options, PositiveCount
+from megatron_lite.schedules.batch_schedules import BatchScheduleOptions, ConstantSize
 
 
 class BatchOptions(Options):
     """The global batch; learning rate and data order follow from it, never from the cluster."""
 
-    sequences: PositiveCount = Field(description="sequences in the global batch")
+    sequences: PositiveCount = Field(
+        description="sequences in the global batch; where it grows, in the first one"
+    )
     sequence_length: PositiveCount = Field(4096, description="tokens in a sequence")
     micro_sequences: PositiveCount = Field(1, description="sequences per rank and forward pass")
+    schedule: BatchScheduleOptions = Field(
+        ConstantSize(),
+        description="how it grows with tokens: constant, ramp, doubling, sqrt, linear_in_tokens, seesaw",
+    )
 
     @property
     def tokens(self) -> int:
-        """Tokens in one global batch."""
+        """Tokens in the first global batch."""
         return self.sequences * self.sequence_length
 
 

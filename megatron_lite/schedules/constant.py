@@ -11,11 +11,11 @@ from megatron_lite.schedules.base import Schedule
 
 
 class Constant(Schedule):
-    """No decay: for comparisons, and for runs whose end is not known."""
+    """For comparisons, and for runs whose end is not known; with a decay it is `wsd`."""
 
     name: Literal["constant"] = Field("constant", description="which schedule")
     lr_max: PositiveReal = Field(description="the learning rate after warm-up (of the group with ratio 1)")
 
-    def body(self, tokens: int, batch_tokens: int, total_tokens: int) -> float:
+    def body(self, tokens: int, batch_tokens: int, end_tokens: int) -> float:
         """The one value."""
         return self.lr_max

@@ -15,7 +15,6 @@ class Cosine(DecliningSchedule):
 
     name: Literal["cosine"] = Field("cosine", description="which schedule")
 
-    def body(self, tokens: int, batch_tokens: int, total_tokens: int) -> float:
-        """Half a cosine from lr_max to lr_min."""
-        left = cosine(self.fallen(tokens, total_tokens))
-        return left * self.lr_max + (1 - left) * self.lr_min
+    def body(self, tokens: int, batch_tokens: int, end_tokens: int) -> float:
+        """Half a cosine from lr_max at N_w to lr_min at N - N_d."""
+        return self.between(cosine(self.fallen(tokens, self.warmup_tokens, end_tokens)))

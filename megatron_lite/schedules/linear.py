@@ -15,7 +15,6 @@ class Linear(DecliningSchedule):
 
     name: Literal["linear"] = Field("linear", description="which schedule")
 
-    def body(self, tokens: int, batch_tokens: int, total_tokens: int) -> float:
-        """A line from lr_max to lr_min."""
-        left = linear(self.fallen(tokens, total_tokens))
-        return left * self.lr_max + (1 - left) * self.lr_min
+    def body(self, tokens: int, batch_tokens: int, end_tokens: int) -> float:
+        """A line from lr_max at N_w to lr_min at N - N_d."""
+        return self.between(linear(self.fallen(tokens, self.warmup_tokens, end_tokens)))

@@ -11,18 +11,20 @@ beta  global batch in sequences of REFERENCE_SEQUENCE_TOKENS tokens, whatever ou
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from megatron_lite.options import PositiveReal, Real
-from megatron_lite.schedules.base import TailedSchedule
+from megatron_lite.schedules.base import Schedule
 
 REFERENCE_SEQUENCE_TOKENS = 4096  # the fit of `amplitude` counts the batch in sequences of this length
 
 
-class Power(TailedSchedule):
+class Power(Schedule):
     """The paper's schedule: warm-up, power law under a cap, and a tail where one is asked for."""
+
+    follows_batch: ClassVar[bool] = True
 
     name: Literal["power"] = Field("power", description="which schedule")
     lr_max: PositiveReal = Field(0.02, description="cap of the learning rate (of the group with ratio 1)")
@@ -32,7 +34,7 @@ class Power(TailedSchedule):
     )
     exponent: Annotated[Real, Field(le=0)] = Field(-0.51, description="b in min(lr_max, beta a n^b)")
 
-    def body(self, tokens: int, batch_tokens: int, total_tokens: int) -> float:
+    def body(self, tokens: int, batch_tokens: int, end_tokens: int) -> float:
         """Eq. 7."""
         if tokens == 0:  # 0 to a negative power is infinite, so the cap holds
             return self.lr_max

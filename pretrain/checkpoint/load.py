@@ -7,14 +7,16 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
+from pretrain.checkpoint.format import FORMAT, SEAL, STATE_FILE, file_sha256, state_sha256
 from pretrain.checkpoint.position import Position
-from pretrain.checkpoint.save import FORMAT, SEAL, STATE_FILE, file_sha256, state_sha256
-from pretrain.engine.base import Kind
 from pretrain.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pretrain.engine.base import Kind
 
 NAME = re.compile(r"step_[0-9]+")
 

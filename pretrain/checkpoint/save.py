@@ -9,7 +9,6 @@ step_00000100/
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -19,19 +18,12 @@ from typing import Any
 
 from torch import Tensor
 
+from pretrain.checkpoint.format import FORMAT, SEAL, STATE_FILE, checkpoint_name, file_sha256, state_sha256
 from pretrain.checkpoint.position import Position
 from pretrain.engine.base import Engine
 from pretrain.files import replace, sync
 
-FORMAT = 1
-STATE_FILE = "state.json"
-SEAL = "sha256"  # the key of state.json that holds the hash of the others
 MAX_FILE_BYTES = 2**30
-
-
-def checkpoint_name(step: int) -> str:
-    """The folder's name; names sort as steps do."""
-    return f"step_{step:08d}"
 
 
 def save_checkpoint(
@@ -92,15 +84,3 @@ def _write_file(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
     save_file(tensors, path)
     sync(path)
     return {"bytes": path.stat().st_size, "sha256": file_sha256(path), "tensors": sorted(tensors)}
-
-
-def file_sha256(path: Path) -> str:
-    """The hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def state_sha256(state: Mapping[str, Any]) -> str:
-    """The hash of state.json's content, its seal excepted."""
-    content = {key: value for key, value in state.items() if key != SEAL}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,14 +1,20 @@
-"""What follows from a config before anything is built: steps, stages and the learning rate."""
+"""What follows from a config before anything is built: the run's updates, stages and learning rate."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from megatron_lite.model.shape import ModelShape, resolve_shape
 from megatron_lite.schedules.base import LearningRate
-from megatron_lite.schedules.batch import BatchOptions, ConstantBatch
+from megatron_lite.schedules.batch import BatchOptions, BatchSchedule, ConstantBatch
+from megatron_lite.schedules.batch_schedules import Seesaw
+from megatron_lite.schedules.timeline import Timeline
+from pretrain.config.batches import BatchOverTime, check_seesaw, scheduled, under_seesaw, with_root
+from pretrain.config.history import Past, StagePlan
+from pretrain.config.layout import Layout, is_whole_run, lay_out
 from pretrain.errors import UserError
 
 if TYPE_CHECKING:  # the schema asks this file whether a config is possible
@@ -16,48 +22,123 @@ if TYPE_CHECKING:  # the schema asks this file whether a config is possible
 
 
 @dataclass(frozen=True, kw_only=True)
-class StagePlan:
-    """A stage in whole updates."""
-
-    name: str
-    first_step: int  # counted from 0
-    steps: int
-    tokens: int  # after rounding up to whole global batches
-    mix: Mapping[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Derived:
-    """The run in updates and tokens. Update k, counted from 0, is made with `lr(k * batch_tokens)`."""
+    """The run in updates and tokens; update k, counted from 0, is made at `lr(timeline.update(k).tokens)`."""
 
-    stages: tuple[StagePlan, ...]
-    batch: ConstantBatch
-    steps: int
-    tokens: int
+    past: Past
+    stages: tuple[StagePlan, ...]  # those of the past before this run's own
+    timeline: Timeline  # likewise
+    batch: BatchOverTime
     lr: LearningRate
 
+    @property
+    def steps(self) -> int:
+        """Updates in all, those of the past included."""
+        return self.timeline.end.step
 
-def derive(config: Config) -> Derived:
-    """Stages rounded up to whole batches and the schedule bound to their sum; ValueError if it cannot be."""
-    batch_tokens = config.batch.tokens
-    stages: list[StagePlan] = []
-    steps = 0
-    for stage in config.stages:
-        stage_steps = -(-stage.tokens // batch_tokens)
-        tokens = stage_steps * batch_tokens
-        stages.append(
-            StagePlan(
-                name=stage.name, first_step=steps, steps=stage_steps, tokens=tokens, mix=dict(stage.mix)
-            )
+    @property
+    def tokens(self) -> int:
+        """N, at which the run ends."""
+        return self.timeline.end.tokens
+
+    @property
+    def first_step(self) -> int:
+        """Updates before this run's first."""
+        return self.past.here.step
+
+    @property
+    def first_tokens(self) -> int:
+        """Tokens before this run's first update."""
+        return self.past.here.tokens
+
+    def stage_at(self, step: int) -> StagePlan:
+        """The stage of update `step`, counted from 0; the last stage behind the end."""
+        return self.stages[bisect_right(self.stages, step, key=lambda stage: stage.first_step) - 1]
+
+    def until(self, step: int) -> Past:
+        """The past of a run that goes on from here after `step` updates."""
+        here = self.timeline.update(step - 1).after if step > self.first_step else self.past.here
+        begun = (stage for stage in self.stages if stage.first_step < step)
+        return Past(
+            here=here,
+            stages=tuple(stage.until(here) if stage.end.step > step else stage for stage in begun),
+            segments=self.timeline.before(step),
+            moments_from=self.past.moments_from,
         )
-        steps += stage_steps
-    batch, total_tokens = ConstantBatch(batch_tokens=batch_tokens), steps * batch_tokens
+
+
+def derive(config: Config, past: Past | None = None) -> Derived:
+    """Stages rounded up to whole batches and the schedule bound to their sum; ValueError if it cannot be.
+
+    `past`: where the run branched from, if it did.
+    """
+    past = past or Past.at(config.run.init_tokens)
+    if isinstance(config.batch.schedule, Seesaw):
+        return _under_seesaw(config, past, config.batch.schedule)
+    layout = lay_out(config, past, scheduled(config))
+    _check_decay(config, past, layout)
+    return _derived(past, layout, _bound(config, layout.batch, layout.tokens))
+
+
+def _check_decay(config: Config, past: Past, layout: Layout) -> None:
+    """ValueError where a branch would begin in the middle of its decay, which lowers the rate at one blow."""
+    decay_tokens = config.schedule.decay_tokens
+    start, here = layout.tokens - decay_tokens, past.here.tokens
+    if decay_tokens and past.stages and start < here and not is_whole_run(config, past):
+        raise ValueError(
+            f"schedule: decay_tokens={decay_tokens} would begin at {start} tokens, before the checkpoint's "
+            f"{here}; at most {layout.tokens - here} are left"
+        )
+
+
+def _under_seesaw(config: Config, past: Past, seesaw: Seesaw) -> Derived:
+    """The batch follows the rate, which follows the length, which is a whole number of batches.
+
+    So that this is no circle, the schedule is that of the run with its first batch throughout, which is as
+    long but for less than one of the later batches a stage.
+    """
+    if config.schedule.follows_batch:
+        raise ValueError(
+            f"batch.schedule: seesaw lets the batch follow the learning rate, and {config.schedule.name}'s "
+            "rate follows the batch; choose another schedule, or a batch schedule that counts tokens"
+        )
+    first, constant = config.batch.sequences, ConstantBatch(batch_tokens=config.batch.tokens)
+    plain = lay_out(config, past, lambda tokens: first)
+    lr = _bound(config, constant, plain.tokens)
+    check_seesaw(config, lr, plain.tokens)
+    sequences_at = under_seesaw(config, lr, seesaw)
+    return _derived(past, lay_out(config, past, sequences_at), with_root(lr, sequences_at, first))
+
+
+def _bound(config: Config, batch: BatchSchedule, total_tokens: int) -> LearningRate:
+    try:
+        lr = config.schedule.bind(batch=batch, total_tokens=total_tokens)
+    except ValueError as error:
+        raise ValueError(f"schedule: {error}") from None
+    for tokens in (0, 1, total_tokens // 2, total_tokens):
+        _probe(lr, tokens, config.schedule.name)
+    return lr
+
+
+def _probe(lr: LearningRate, tokens: int, name: str) -> None:
+    """ValueError where a schedule, which may be anyone's, does not give a rate."""
+    try:
+        value = lr(tokens)
+    except Exception as error:
+        raise ValueError(
+            f"schedule: {name} fails at {tokens} tokens with {type(error).__name__}: {error}"
+        ) from None
+    if not (isinstance(value, (int, float)) and 0 <= value < math.inf):
+        raise ValueError(f"schedule: {name} gives {value!r} at {tokens} tokens, which is no learning rate")
+
+
+def _derived(past: Past, layout: Layout, lr: LearningRate) -> Derived:
     return Derived(
-        stages=tuple(stages),
-        batch=batch,
-        steps=steps,
-        tokens=total_tokens,
-        lr=config.schedule.bind(batch=batch, total_tokens=total_tokens),
+        past=past,
+        stages=layout.stages,
+        timeline=Timeline(segments=layout.segments),
+        batch=layout.batch,
+        lr=lr,
     )
 
 
@@ -67,15 +148,33 @@ def model_shape(config: Config, vocab_size: int | None = None) -> ModelShape:
 
 
 def micro_steps(batch: BatchOptions, num_ranks: int) -> int:
+    """Forward passes that each rank makes for the first batch; UserError with batches that divide."""
+    return passes(batch.sequences, batch.micro_sequences, num_ranks)
+
+
+def passes(sequences: int, micro_sequences: int, num_ranks: int) -> int:
     """Forward passes that each rank makes for an update; UserError with the nearest batches that divide."""
-    share = batch.micro_sequences * num_ranks
-    if batch.sequences % share:
+    share = micro_sequences * num_ranks
+    if sequences % share:
         raise UserError(
-            f"batch.sequences: {batch.sequences} is not a multiple of batch.micro_sequences x ranks = "
-            f"{batch.micro_sequences} x {num_ranks} = {share}; {nearest_multiples(batch.sequences, share)} "
-            f"would be.{_smaller_micro(batch, num_ranks)}"
+            f"batch.sequences: {sequences} is not a multiple of batch.micro_sequences x ranks = "
+            f"{micro_sequences} x {num_ranks} = {share}; {nearest_multiples(sequences, share)} "
+            f"would be.{_smaller_micro(sequences, micro_sequences, num_ranks)}"
         )
-    return batch.sequences // share
+    return sequences // share
+
+
+def check_shares(derived: Derived, num_ranks: int) -> None:
+    """UserError where the ranks cannot share one of the batches ahead."""
+    for segment in derived.timeline.segments:
+        if segment.first_step >= derived.first_step:
+            micro_sequences = derived.stage_at(segment.first_step).micro_sequences
+            try:
+                passes(segment.sequences, micro_sequences, num_ranks)
+            except UserError as error:
+                if segment.first_step == 0:
+                    raise
+                raise UserError(f"At {segment.first_tokens} tokens, {error}") from None
 
 
 def nearest_multiples(number: int, unit: int) -> str:
@@ -84,10 +183,10 @@ def nearest_multiples(number: int, unit: int) -> str:
     return f"{below} or {below + unit}" if below else str(unit)
 
 
-def _smaller_micro(batch: BatchOptions, num_ranks: int) -> str:
+def _smaller_micro(sequences: int, micro_sequences: int, num_ranks: int) -> str:
     """The largest micro_sequences that would do, where a batch of this size can be cut at all."""
-    if batch.sequences % num_ranks:
+    if sequences % num_ranks:
         return ""
-    per_rank = batch.sequences // num_ranks
-    fitting = next(size for size in range(batch.micro_sequences, 0, -1) if per_rank % size == 0)
-    return f" With {batch.sequences} sequences, batch.micro_sequences={fitting} would do."
+    per_rank = sequences // num_ranks
+    fitting = next(size for size in range(micro_sequences, 0, -1) if per_rank % size == 0)
+    return f" With {sequences} sequences, batch.micro_sequences={fitting} would do."

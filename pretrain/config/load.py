@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
+import pretrain.config.from_file  # noqa: F401  # a schedule that registers itself
+from megatron_lite.schedules import registry
 from pretrain.config import document
 from pretrain.config.errors import describe
 from pretrain.config.overrides import apply
+from pretrain.config.plugins import load_plugins
 from pretrain.config.schema import Config
 from pretrain.errors import UserError, nearest
 
@@ -53,12 +57,39 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     sections, wrong = apply(sections or {}, overrides)
     problems += wrong
     try:
-        config = Config.model_validate(sections)
+        config = parse_config(sections)
     except ValidationError as error:
         problems += describe(error, Config)
+    except UserError as error:
+        problems.append(str(error))
     if problems:
         raise UserError(_message(file, problems))
     return config
+
+
+def parse_config(sections: Mapping[str, Any]) -> Config:
+    """Raw sections as a config, with the schedule of one's own that they may ask for.
+
+    Raises UserError where that schedule cannot be loaded, ValidationError where the sections are wrong.
+    """
+    load_plugins(sections)
+    try:
+        return Config.model_validate(sections)
+    except ValidationError as error:
+        if not _registered_since(error):
+            raise
+    Config.model_rebuild(force=True)
+    return Config.model_validate(sections)
+
+
+def _registered_since(error: ValidationError) -> bool:
+    """Whether the schedule was unknown only because the schema is older than its registration."""
+    return any(
+        detail["type"] == "union_tag_invalid"
+        and detail["loc"] == ("schedule",)
+        and detail["ctx"]["tag"] in registry.names()
+        for detail in error.errors(include_url=False)
+    )
 
 
 def dump(config: Config) -> str:

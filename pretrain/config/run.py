@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -17,7 +18,15 @@ class RunOptions(Options):
     root: str = Field("runs", description="folder that holds run folders")
     init_from: str | None = Field(
         None,
-        description="run, checkpoint or import whose weights it begins with; moments and tokens start at 0",
+        description="run, checkpoint or import whose weights it begins with; moments start at 0",
+    )
+    init_tokens: Count = Field(
+        0, description="tokens that the weights of init_from count as trained on: the schedule begins there"
+    )
+    branch_from: str | None = Field(
+        None,
+        description="run or checkpoint that it goes on from, tokens and moments kept: its stages come after "
+        "what is trained, or describe the whole run if the first has the name of the first there",
     )
     precision: Literal["bf16", "fp32"] = Field(
         "bf16", description="of weights and activations in the forward pass; master weights and sums are fp32"
@@ -26,3 +35,11 @@ class RunOptions(Options):
         "deepspeed",
         description="deepspeed (ZeRO), or torch: the plain replicated engine it is checked against",
     )
+    debug: bool = Field(
+        False, description="assert at every update that the optimizer's groups are as rules and schedule say"
+    )
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lives."""
+        return Path(self.root) / self.name

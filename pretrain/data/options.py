@@ -59,3 +59,12 @@ class Stage(Options):
     mix: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         min_length=1, description="source -> weight; weights need not add up to 1"
     )
+    sequences: PositiveCount | None = Field(
+        None, description="global batch of this stage; absent: that of batch.sequences and batch.schedule"
+    )
+    sequence_length: PositiveCount | None = Field(
+        None, description="tokens in a sequence of this stage; absent: batch.sequence_length"
+    )
+    micro_sequences: PositiveCount | None = Field(
+        None, description="per rank and forward pass in this stage; absent: batch.micro_sequences"
+    )

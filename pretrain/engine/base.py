@@ -9,6 +9,7 @@ from torch import Tensor
 
 from megatron_lite.model.documents import Documents
 from megatron_lite.mup.groups import Group
+from megatron_lite.optim.second_moment import SecondMoment
 
 Kind = Literal["weight", "exp_avg", "exp_avg_sq"]
 KINDS: tuple[Kind, ...] = ("weight", "exp_avg", "exp_avg_sq")
@@ -17,7 +18,7 @@ StateReader = Callable[[Kind, str], Tensor]
 
 
 class Engine(Protocol):
-    """Sharding, precision, accumulation and the update, behind seven calls.
+    """Sharding, precision, accumulation and the update, behind nine calls.
 
     Every call is collective: all ranks make it, in the same order.
     """
@@ -25,11 +26,17 @@ class Engine(Protocol):
     def forward(self, tokens_T: Tensor, targets_T: Tensor, documents: Documents) -> dict[str, Tensor]:
         """The decoder's output on one micro-batch of this rank."""
 
+    def accumulate(self, micro_steps: int) -> None:
+        """The number of micro-steps of the updates to come; before the first backward of an update."""
+
     def backward(self, objective: Tensor) -> None:
         """Add this micro-step's gradient; over ranks and micro-steps the objectives are summed."""
 
-    def step(self, lr: float) -> float:
-        """Clip, update every group at `lr` times its ratio; the global gradient norm before clipping."""
+    def step(self, lr: float, second_moment: SecondMoment | None = None) -> float:
+        """Clip, update every group at `lr` times its ratio; the global gradient norm before clipping.
+
+        `second_moment`: how this update decays it; None: by the options' betas.
+        """
 
     def state(self) -> Iterator[tuple[Kind, str, Tensor]]:
         """Every tensor of the training state, whole, fp32, on the CPU, one at a time."""
@@ -39,6 +46,9 @@ class Engine(Protocol):
 
     def groups(self) -> list[Group]:
         """The optimizer's groups as they are now, for the audit."""
+
+    def rates(self) -> dict[str, float]:
+        """The learning rate that each of the optimizer's groups is really at, by its name."""
 
     def evaluating(self, flag: bool) -> None:
         """Switch between training and evaluation."""

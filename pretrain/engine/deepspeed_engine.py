@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from megatron_lite.model.documents import Documents
 from megatron_lite.mup.groups import Group
-from megatron_lite.optim.adamw import adamw
+from megatron_lite.optim.adamw import adamw, built_group, rates, set_rates
 from megatron_lite.optim.options import AdamWOptions
+from megatron_lite.optim.second_moment import SecondMoment
 from pretrain.engine.base import KINDS, Kind, StateReader
 from pretrain.engine.deepspeed_state import create_optimizer_state, read_tensor, write_tensor
-from pretrain.engine.torch_engine import built_group, set_learning_rate
 from pretrain.errors import UserError
 
 
@@ -63,19 +63,34 @@ class DeepSpeedEngine:
                 raise UserError(f"deepspeed: {_refusal(error)}") from None
         self.stage = self.engine.zero_optimization_stage()
         self.num_ranks = torch.distributed.get_world_size()
+        self.micro_step = 0
         self._assert_fp32()
 
     def forward(self, tokens_T: Tensor, targets_T: Tensor, documents: Documents) -> dict[str, Tensor]:
         return self.engine(tokens_T, targets_T, documents)
 
+    def accumulate(self, micro_steps: int) -> None:
+        assert micro_steps > 0, "an update has a micro-step"
+        assert self.micro_step == 0, "the number of micro-steps cannot change within an update"
+        if micro_steps != self.engine.gradient_accumulation_steps():
+            per_micro_step = self.engine.train_micro_batch_size_per_gpu() * self.num_ranks
+            self.engine.set_train_batch_size(micro_steps * per_micro_step)
+
     def backward(self, objective: Tensor) -> None:
+        self.micro_step += 1
+        is_last = self.micro_step == self.engine.gradient_accumulation_steps()
+        # DeepSpeed counts micro-steps from the start of the run, modulo their number: wrong once that changes
+        self.engine.set_gradient_accumulation_boundary(is_last)
         # DeepSpeed averages over ranks, and would over micro-steps; the protocol sums
         self.engine.backward(objective * self.num_ranks, scale_wrt_gas=False)
-        if not self.engine.is_gradient_accumulation_boundary():
-            self.engine.step()  # no update yet: DeepSpeed counts micro-steps here
+        if not is_last:
+            self.engine.step()  # no update yet: its timers end a micro-step here
 
-    def step(self, lr: float) -> float:
-        set_learning_rate(self.engine.basic_optimizer, lr)
+    def step(self, lr: float, second_moment: SecondMoment | None = None) -> float:
+        announced = self.engine.gradient_accumulation_steps()
+        assert self.micro_step == announced, "not the number of micro-steps that was announced"
+        self.micro_step = 0
+        set_rates(self.engine.basic_optimizer, lr, second_moment)
         norm = self._clip_replicated() if self.stage == 0 else None
         self.engine.step()
         return norm if norm is not None else float(self.engine.get_global_grad_norm())
@@ -103,6 +118,9 @@ class DeepSpeedEngine:
             built_group(group, [self.names[parameter] for parameter in members])
             for group, members in zip(self.engine.basic_optimizer.param_groups, self._members(), strict=True)
         ]
+
+    def rates(self) -> dict[str, float]:
+        return rates(self.engine.basic_optimizer)
 
     def _members(self) -> list[list[nn.Parameter]]:
         """The model's parameters in each of the optimizer's groups, as DeepSpeed holds them."""

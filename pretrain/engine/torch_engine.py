@@ -6,15 +6,16 @@ bf16; master weights, moments and the accumulated gradient are fp32.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from megatron_lite.model.documents import Documents
 from megatron_lite.mup.groups import Group
-from megatron_lite.optim.adamw import adamw
+from megatron_lite.optim.adamw import adamw, built_group, rates, set_rates
 from megatron_lite.optim.options import AdamWOptions
+from megatron_lite.optim.second_moment import SecondMoment
 from pretrain.engine.base import Kind, StateReader
 from pretrain.ranks import total
 
@@ -25,6 +26,8 @@ class TorchEngine:
     def __init__(self, model: nn.Module, groups: Sequence[Group], options: AdamWOptions) -> None:
         self.model = model
         self.clip = options.clip
+        self.micro_steps: int | None = None  # None: nobody has said how many
+        self.micro_step = 0
         self.working = dict(model.named_parameters())
         self.master = {name: _fp32(parameter) for name, parameter in self.working.items()}
         self.gradient = {name: torch.zeros_like(master) for name, master in self.master.items()}
@@ -44,16 +47,25 @@ class TorchEngine:
     def forward(self, tokens_T: Tensor, targets_T: Tensor, documents: Documents) -> dict[str, Tensor]:
         return self.model(tokens_T, targets_T, documents)
 
+    def accumulate(self, micro_steps: int) -> None:
+        assert micro_steps > 0, "an update has a micro-step"
+        assert self.micro_step == 0, "the number of micro-steps cannot change within an update"
+        self.micro_steps = micro_steps
+
     def backward(self, objective: Tensor) -> None:
         objective.backward()
+        self.micro_step += 1
 
-    def step(self, lr: float) -> float:
+    def step(self, lr: float, second_moment: SecondMoment | None = None) -> float:
+        # nothing here depends on the number, but the other engine does
+        assert self.micro_steps in (None, self.micro_step), "not the number of micro-steps that was announced"
+        self.micro_step = 0
         for name, master in self.master.items():
             master.grad = total(self.gradient[name])
         norm = nn.utils.get_total_norm(list(self.gradient.values()))
         if self.clip is not None:
             nn.utils.clip_grads_with_norm_(list(self.master.values()), self.clip, norm)
-        set_learning_rate(self.optimizer, lr)
+        set_rates(self.optimizer, lr, second_moment)
         self.optimizer.step()
         with torch.no_grad():
             for name, master in self.master.items():
@@ -93,6 +105,9 @@ class TorchEngine:
             for group in self.optimizer.param_groups
         ]
 
+    def rates(self) -> dict[str, float]:
+        return rates(self.optimizer)
+
     def evaluating(self, flag: bool) -> None:
         self.model.train(not flag)
 
@@ -101,19 +116,3 @@ def _fp32(parameter: nn.Parameter) -> Tensor:
     if parameter.dtype == torch.float32:
         return parameter
     return nn.Parameter(parameter.detach().float())
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every group `lr` times its ratio."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr * group["lr_ratio"]
-
-
-def built_group(group: Mapping, names: Sequence[str]) -> Group:
-    """An optimizer's group, as the audit compares it."""
-    return Group(
-        name=group["name"],
-        lr_ratio=group["lr_ratio"],
-        weight_decay=group["weight_decay"],
-        parameters=tuple(names),
-    )

@@ -8,7 +8,7 @@ from importlib.metadata import version
 import pretrain
 from megatron_lite.model.parameters import count
 from megatron_lite.options import format_count
-from pretrain.checkpoint.save import SEAL
+from pretrain.checkpoint.format import SEAL
 from pretrain.config.document import write
 from pretrain.data.tokenizer import Tokenizer
 from pretrain.exchange.config_json import TORCH_NAMES

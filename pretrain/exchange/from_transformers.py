@@ -13,8 +13,9 @@ import torch
 
 from megatron_lite.model.parameters import Counts, count
 from megatron_lite.model.shape import ModelShape
+from pretrain.checkpoint.format import FORMAT, SEAL, STATE_FILE, file_sha256, state_sha256
 from pretrain.checkpoint.position import Position
-from pretrain.checkpoint.save import FORMAT, MAX_FILE_BYTES, SEAL, STATE_FILE, file_sha256, state_sha256
+from pretrain.checkpoint.save import MAX_FILE_BYTES
 from pretrain.data.progress import Progress
 from pretrain.errors import UserError
 from pretrain.exchange.aside import check_free, written_aside

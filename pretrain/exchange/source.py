@@ -1,4 +1,4 @@
-"""What a person means by a checkpoint: a run folder, a checkpoint in it, or what `pretrain import` made."""
+"""Weights in our format as the beginning of something else: found, verified, compared with a model."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from megatron_lite.model.options import ModelOptions
 from megatron_lite.model.parameters import parameters
 from megatron_lite.model.shape import ModelShape, resolve_shape
 from megatron_lite.mup.options import MupOptions
-from pretrain.checkpoint.load import Checkpoint, newest
-from pretrain.checkpoint.save import SEAL, STATE_FILE
+from pretrain.checkpoint.find import checkpoint_at
+from pretrain.checkpoint.format import SEAL
+from pretrain.checkpoint.load import Checkpoint
 from pretrain.engine.base import Kind, StateReader
-from pretrain.errors import UserError, nearest
+from pretrain.errors import UserError
 from pretrain.exchange.keys import KEYS
 
 CHANGEABLE = ("max_positions", "rope_theta")  # what runs that go on with longer sequences change on purpose
@@ -45,17 +46,12 @@ class Source:
 
 def find_source(path: Path, *, verify: bool = True) -> Source:
     """The weights at `path`; UserError with advice where there are none, or where a file is damaged."""
-    if (path / STATE_FILE).is_file():
-        checkpoint: Checkpoint | None = Checkpoint(path)
-    else:
-        checkpoint = newest(path / "checkpoints") or newest(path)
-    if checkpoint is None:
-        raise UserError(f"{path}: {_what_it_is(path)}")
+    checkpoint = checkpoint_at(path)
     # moments are three quarters of the bytes: without them verify() hashes only what is read
     checkpoint.files = {name: entry for name, entry in checkpoint.files.items() if name.startswith("weight-")}
     if verify:
         checkpoint.verify()
-    return Source(checkpoint=checkpoint, shape=_shape(checkpoint))
+    return Source(checkpoint=checkpoint, shape=saved_shape(checkpoint))
 
 
 def starting_point(init_from: str, *, verify: bool) -> Source:
@@ -71,7 +67,7 @@ def weights_of(source: Source, shape: ModelShape) -> StateReader:
 
     UserError that lists each field or parameter in which the two models differ.
     """
-    _check_same(source, shape)
+    check_same(source.checkpoint, source.shape, shape, "run.init_from")
     shapes = {parameter.name: parameter.shape for parameter in parameters(shape)}
 
     def read(kind: Kind, name: str) -> Tensor:
@@ -97,7 +93,8 @@ def begun_with(init_from: str, shape: ModelShape, *, say: Callable[[str], None])
     }
 
 
-def _shape(checkpoint: Checkpoint) -> ModelShape:
+def saved_shape(checkpoint: Checkpoint) -> ModelShape:
+    """The shape of the model in a checkpoint; UserError where its config is not one of this version's."""
     try:
         config = checkpoint.state["config"]
         model = ModelOptions.model_validate(config["model"])
@@ -108,9 +105,10 @@ def _shape(checkpoint: Checkpoint) -> ModelShape:
     return resolve_shape(model, mup, model.vocab_size or len(checkpoint.tensor("weight", "embedding")))
 
 
-def _check_same(source: Source, shape: ModelShape) -> None:
-    theirs = {parameter.name: parameter.shape for parameter in parameters(source.shape)}
-    ours = {parameter.name: parameter.shape for parameter in parameters(shape)}
+def check_same(checkpoint: Checkpoint, there: ModelShape, here: ModelShape, key: str) -> None:
+    """UserError, under the name of `key`, where the checkpoint's model is another than this config's."""
+    theirs = {parameter.name: parameter.shape for parameter in parameters(there)}
+    ours = {parameter.name: parameter.shape for parameter in parameters(here)}
     problems = [
         f"{name}: {_size(theirs.get(name))} there, {_size(ours.get(name))} in this config"
         for name in [*ours, *(name for name in theirs if name not in ours)]
@@ -118,14 +116,14 @@ def _check_same(source: Source, shape: ModelShape) -> None:
     ]
     if not problems:  # the same tensors, but is it the same function of them?
         problems = [
-            f"model.{key}: {getattr(source.shape, field)} there, {getattr(shape, field)} in this config"
-            for field, key in KEYS.items()
-            if field not in CHANGEABLE and getattr(source.shape, field) != getattr(shape, field)
+            f"model.{name}: {getattr(there, field)} there, {getattr(here, field)} in this config"
+            for field, name in KEYS.items()
+            if field not in CHANGEABLE and getattr(there, field) != getattr(here, field)
         ]
     if problems:
         more = f"\n  and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise UserError(
-            f"run.init_from: {source.checkpoint.folder} holds another model:\n  "
+            f"{key}: {checkpoint.folder} holds another model:\n  "
             + "\n  ".join(problems[:8])
             + more
             + "\nThe `model` section has to be the checkpoint's; `pretrain import` prints it."
@@ -134,12 +132,3 @@ def _check_same(source: Source, shape: ModelShape) -> None:
 
 def _size(shape: tuple[int, ...] | None) -> str:
     return "absent" if shape is None else " x ".join(map(str, shape))
-
-
-def _what_it_is(path: Path) -> str:
-    if (path / "config.json").is_file():
-        return f"a folder of transformers; `pretrain import {path} OUT` makes a checkpoint of it."
-    if path.is_dir():
-        return "holds no whole checkpoint. Name a run folder, a checkpoint or what `pretrain import` wrote."
-    siblings = [folder.name for folder in path.parent.iterdir()] if path.parent.is_dir() else []
-    return f"no such folder.{nearest(path.name, siblings)}"

@@ -45,8 +45,13 @@ def build_model(
         return Decoder(shape, kernels)
 
 
-def build_engine(config: Config, shape: ModelShape, ranks: Ranks, device: torch.device) -> Engine:
-    """The engine that the config names, around an unset model. The process group must exist."""
+def build_engine(
+    config: Config, shape: ModelShape, ranks: Ranks, device: torch.device, *, first_passes: int | None = None
+) -> Engine:
+    """The engine that the config names, around an unset model. The process group must exist.
+
+    `first_passes`: forward passes of each rank for the first update; absent: those of `batch.sequences`.
+    """
     model = build_model(shape, config.run.precision, device, kernel_choice(config, device).kernels)
     expected = expected_groups(config, shape)
     if config.run.engine == "torch":
@@ -61,7 +66,7 @@ def build_engine(config: Config, shape: ModelShape, ranks: Ranks, device: torch.
         batch=config.batch,
         optimizer=config.optimizer,
         precision=config.run.precision,
-        micro_steps=micro_steps(config.batch, ranks.size),
+        micro_steps=first_passes or micro_steps(config.batch, ranks.size),
         num_ranks=ranks.size,
     )
     return DeepSpeedEngine(model, expected, config.optimizer, json_config, ranks.local_rank)

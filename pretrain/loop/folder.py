@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from pretrain.checkpoint.compatibility import check_compatible
+from pretrain.checkpoint.branch import write_parent
+from pretrain.checkpoint.compatibility import check_compatible, check_rates
 from pretrain.checkpoint.load import Checkpoint, newest
 from pretrain.config.load import dump
+from pretrain.config.past import branched_from, saved_config, saved_past
 from pretrain.config.schema import Config
 from pretrain.errors import UserError
 from pretrain.files import replace
@@ -23,21 +23,19 @@ class RunFolder:
 
     path: Path
     lock: RunLock | None  # held by the first rank while the process lives
-    checkpoint: Checkpoint | None  # where to continue from
-
-
-def run_folder(config: Config) -> Path:
-    """Where the run lives."""
-    return Path(config.run.root) / config.run.name
+    checkpoint: Checkpoint | None  # the run's newest
+    origin: (
+        Checkpoint | None
+    )  # where its state comes from: the newest, or another run's that it branches from
 
 
 def claim(config: Config) -> RunFolder:
     """Make or reopen the run folder for this job, and leave what is in it as it is; on the first rank only.
 
-    Raises UserError when another job holds it, when its newest checkpoint is damaged, or when the config
-    would not have trained what the checkpoint holds.
+    Raises UserError when another job holds it, when the checkpoint that it goes on from is damaged, or when
+    the config would not have trained what the run's own checkpoint holds.
     """
-    path = run_folder(config)
+    path = config.run.folder
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = RunLock(path)
@@ -45,31 +43,36 @@ def claim(config: Config) -> RunFolder:
         raise UserError(
             f"run.root: {path} cannot be written ({error.strerror}); choose another folder."
         ) from None
-    checkpoint = find_checkpoint(config)
+    checkpoint, origin = find_checkpoint(config), find_origin(config)
+    if origin:
+        origin.verify()
     if checkpoint:
-        checkpoint.verify()
-        check_compatible(_saved_config(checkpoint), config, checkpoint.position)
-    return RunFolder(path=path, lock=lock, checkpoint=checkpoint)
+        check_compatible(saved_config(checkpoint), config, checkpoint.position, saved_past(checkpoint))
+    return RunFolder(path=path, lock=lock, checkpoint=checkpoint, origin=origin)
 
 
 def begin(claimed: RunFolder, config: Config, fingerprint: dict[str, str]) -> None:
     """Take the record back to the checkpoint and note the config, if the data is what was trained on."""
     if claimed.checkpoint:
         check_fingerprint(claimed.checkpoint, fingerprint)
-    rewind(claimed.path, claimed.checkpoint.position.step if claimed.checkpoint else 0)
+        check_rates(config, claimed.checkpoint.position.step)
+    elif claimed.origin:
+        write_parent(claimed.path, claimed.origin)
+    rewind(claimed.path, claimed.origin.position.step if claimed.origin else 0)
     replace(claimed.path / "config.yaml", dump(config))
 
 
 def find_checkpoint(config: Config) -> Checkpoint | None:
     """The newest checkpoint of the run, or None."""
-    return newest(run_folder(config) / "checkpoints")
+    return newest(config.run.folder / "checkpoints")
 
 
-def _saved_config(checkpoint: Checkpoint) -> Config:
-    try:
-        return Config.model_validate(checkpoint.state["config"])
-    except (KeyError, ValidationError) as error:
-        raise UserError(f"{checkpoint.folder}: its config is not one of this version's ({error}).") from None
+def find_origin(config: Config) -> Checkpoint | None:
+    """The checkpoint whose state the run goes on from: its own, or the one that it branches from."""
+    own = find_checkpoint(config)
+    if own or config.run.branch_from is None:
+        return own
+    return branched_from(config.run.branch_from)
 
 
 def check_fingerprint(checkpoint: Checkpoint, fingerprint: dict[str, str]) -> None:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import torch
 
 from megatron_lite.model.parameters import flops_per_token
 from megatron_lite.model.shape import ModelShape
+from pretrain.checkpoint.branch import check_branch
 from pretrain.checkpoint.load import Checkpoint
 from pretrain.checkpoint.position import Position
-from pretrain.config.derive import derive, model_shape
+from pretrain.config.derive import model_shape, passes
+from pretrain.config.past import derived_of
 from pretrain.config.schema import Config
 from pretrain.data.corpus import Corpus
 from pretrain.data.prepare import open_corpus, prepare
 from pretrain.data.training import TrainingData, ValidationData
 from pretrain.errors import UserError
-from pretrain.exchange.source import begun_with, starting_point
+from pretrain.exchange.source import starting_point
 from pretrain.guard.stop import Beginning, StopWatch
+from pretrain.loop.announce import announce
 from pretrain.loop.build import DTYPES, build_engine, first_state, kernel_choice, set_state
 from pretrain.loop.finish import finish
 from pretrain.loop.folder import (
@@ -28,7 +32,7 @@ from pretrain.loop.folder import (
     check_fingerprint,
     claim,
     find_checkpoint,
-    run_folder,
+    find_origin,
 )
 from pretrain.loop.journal import Silent, Written
 from pretrain.loop.run import Run
@@ -57,8 +61,8 @@ class Job:
         self.device = device
         self.store = store
         self.console = console
-        self.derived = derive(config)
-        self.folder = run_folder(config)
+        self.derived = derived_of(config)
+        self.folder = config.run.folder
         self.began = Beginning()
         self.claimed: RunFolder | None = None  # the first rank's
         self.started: Run | None = None
@@ -67,14 +71,14 @@ class Job:
         """Everything; the exit code."""
         first_does(self._claim, "claim", self.ranks, self.store)
         first_does(self._prepare, "prepare", self.ranks, self.store)
-        checkpoint, corpus = all_do(self._open, self.ranks)
-        summary = self._summary(checkpoint)
+        origin, corpus = all_do(self._open, self.ranks)
+        summary = self._summary()
         if summary:
             if self.ranks.first:
                 self.console.say(f"{self.config.run.name} is finished; another run.name starts another run.")
                 show_summary(summary, sys.stdout)
             return 0
-        run = self.started = self._build(corpus, checkpoint)
+        run = self.started = self._build(corpus, origin)
         stop_watch = StopWatch(self.config.guard, self.folder, self.began)
         if self.ranks.first:
             self._train(run, stop_watch)
@@ -86,7 +90,7 @@ class Job:
         """Leave word that the run failed; a rank that fails alone speaks for those that it leaves waiting."""
         status = read_status(self.folder)
         if self.claimed or (not self.ranks.first and status and status.state == "running"):
-            at = self.started or (self.claimed and self.claimed.checkpoint)
+            at = self.started or (self.claimed and self.claimed.origin)
             write_status(self.folder, "failed", at.position.step if at else 0, reason)
 
     def refused(self, reason: str) -> None:
@@ -94,9 +98,9 @@ class Job:
         if self.started or (self.claimed and not self.claimed.checkpoint):
             self.failed(reason)
 
-    def _summary(self, checkpoint: Checkpoint | None) -> Summary | None:
+    def _summary(self) -> Summary | None:
         """The results of a run that is finished; those of a shorter run that was extended are not its own."""
-        summary = read_summary(self.folder)
+        summary, checkpoint = read_summary(self.folder), find_checkpoint(self.config)
         if summary and checkpoint and summary.steps == checkpoint.position.step == self.derived.steps:
             return summary
         return None
@@ -112,12 +116,15 @@ class Job:
         begin(self.claimed, self.config, corpus.fingerprint())
 
     def _open(self) -> tuple[Checkpoint | None, Corpus]:
-        checkpoint, corpus = find_checkpoint(self.config), open_corpus(self.config.data)
-        if checkpoint:
-            check_fingerprint(checkpoint, corpus.fingerprint())
+        origin, corpus = find_origin(self.config), open_corpus(self.config.data)
+        if find_checkpoint(self.config):
+            assert origin is not None, "a run's own checkpoint is what it goes on from"
+            check_fingerprint(origin, corpus.fingerprint())
+        elif origin:
+            check_branch(origin, self.derived, self._shape(corpus), corpus.fingerprint())
         else:
             first_state(self.config, self._shape(corpus))  # refuses another model's before memory is spent
-        return checkpoint, corpus
+        return origin, corpus
 
     def _shape(self, corpus: Corpus) -> ModelShape:
         shape = model_shape(self.config, corpus.tokenizer.vocab_size)
@@ -128,13 +135,15 @@ class Job:
             )
         return shape
 
-    def _build(self, corpus: Corpus, checkpoint: Checkpoint | None) -> Run:
+    def _build(self, corpus: Corpus, origin: Checkpoint | None) -> Run:
         shape = self._shape(corpus)
         if self.ranks.first:
             self.console.say("Kernels: " + "; ".join(kernel_choice(self.config, self.device).reasons) + ".")
-        engine = build_engine(self.config, shape, self.ranks, self.device)
-        set_state(engine, self.config, shape, checkpoint)
-        batch = self.config.batch
+        position = origin.position if origin else Position(tokens=self.derived.first_tokens)
+        engine = build_engine(
+            self.config, shape, self.ranks, self.device, first_passes=self._passes(position.step)
+        )
+        set_state(engine, self.config, shape, origin)
         return Run(
             config=self.config,
             shape=shape,
@@ -144,12 +153,21 @@ class Job:
             folder=self.folder,
             corpus=corpus,
             training=TrainingData(
-                corpus, self.derived.stages, batch.sequences, batch.sequence_length, self.config.run.seed
+                corpus,
+                self.derived.stages,
+                self.config.run.seed,
+                first=self.derived.past.here.sequence,
             ),
-            validation=ValidationData(corpus, batch.sequence_length),
+            validation=ValidationData(corpus, self.config.batch.sequence_length),
             engine=engine,
-            position=checkpoint.position if checkpoint else Position(),
+            position=position,
         )
+
+    def _passes(self, step: int) -> int:
+        """Forward passes of this rank for an update; behind the end, for the last one."""
+        step = min(step, self.derived.steps - 1)
+        micro_sequences = self.derived.stage_at(step).micro_sequences
+        return passes(self.derived.timeline.update(step).sequences, micro_sequences, self.ranks.size)
 
     def _train(self, run: Run, stop_watch: StopWatch) -> None:
         done = run.position.step
@@ -162,27 +180,18 @@ class Job:
             say=self.console.say,
         )
         write_status(self.folder, "running", done)
-        facts = {}
-        if self.config.run.init_from and not done:
-            facts["init_from"] = begun_with(self.config.run.init_from, run.shape, say=self.console.say)
-        record.event("resume" if done else "start", step=done, ranks=self.ranks.size, **facts)
-        if done:
-            self.console.say(f"Continuing {self.config.run.name} after step {done} of {run.derived.steps}.")
-        for source, epochs in run.training.epochs().items():
-            if epochs > 1:
-                self.console.say(
-                    f"{source} is read {epochs:.3g} times: it has less text than the run trains on."
-                )
+        assert self.claimed is not None, "the folder is claimed before a run is built"
+        announce(run, self.claimed, record, self.console, self.ranks.size)
         try:
             with self.console.training(run.derived.steps, done) as training:
                 journal = Written(
                     self.folder,
-                    batch_tokens=self.config.batch.tokens,
+                    flops_per_token=cache(partial(flops_per_token, run.shape)),
                     record=record,
                     console=self.console,
                     training=training,
                     tracker=trackers,
-                    meter=self._meter(run),
+                    meter=self._meter(),
                     device=self.device,
                 )
                 finished = train(run, journal, stop_watch)
@@ -193,9 +202,8 @@ class Job:
             trackers.close()
             record.close()
 
-    def _meter(self, run: Run) -> Meter:
+    def _meter(self) -> Meter:
         return Meter(
-            flops_per_token=flops_per_token(run.shape, self.config.batch.sequence_length),
             peak_flops=peak_flops(self.device, DTYPES[self.config.run.precision]),
             num_ranks=self.ranks.size,
         )

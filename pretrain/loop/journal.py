@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
+from megatron_lite.schedules.timeline import Update
 from pretrain.checkpoint.position import Position
 from pretrain.loop.step import StepResult
 from pretrain.monitor.console import Console
-from pretrain.monitor.display import Training, Update
+from pretrain.monitor.display import Training
+from pretrain.monitor.display import Update as Shown
 from pretrain.monitor.meter import Meter, peak_memory_bytes
 from pretrain.monitor.record import Record
 from pretrain.monitor.status import write_status
@@ -22,7 +24,7 @@ from pretrain.monitor.trackers import Tracker, tracked
 class Journal(Protocol):
     """What the loop tells as it goes."""
 
-    def update(self, position: Position, lr: float, result: StepResult, *, seconds: float) -> None:
+    def update(self, made: Update, lr: float, result: StepResult, *, seconds: float) -> None:
         """One update was made at `lr`, in `seconds`."""
 
     def validation(self, position: Position, scores: Mapping[str, Score]) -> None:
@@ -41,7 +43,7 @@ class Journal(Protocol):
 class Silent:
     """The journal of the other ranks."""
 
-    def update(self, position: Position, lr: float, result: StepResult, *, seconds: float) -> None:
+    def update(self, made: Update, lr: float, result: StepResult, *, seconds: float) -> None:
         """Nothing."""
 
     def validation(self, position: Position, scores: Mapping[str, Score]) -> None:
@@ -64,7 +66,7 @@ class Written:
         self,
         folder: Path,
         *,
-        batch_tokens: int,
+        flops_per_token: Callable[[int], int],
         record: Record,
         console: Console,
         training: Training,
@@ -73,7 +75,7 @@ class Written:
         device: torch.device,
     ) -> None:
         self.folder = folder
-        self.batch_tokens = batch_tokens
+        self.flops_per_token = flops_per_token  # of the length of a sequence
         self.record = record
         self.console = console
         self.training = training
@@ -81,22 +83,24 @@ class Written:
         self.meter = meter
         self.device = device
 
-    def update(self, position: Position, lr: float, result: StepResult, *, seconds: float) -> None:
+    def update(self, made: Update, lr: float, result: StepResult, *, seconds: float) -> None:
+        step = made.after.step
         line = {
             "kind": "train",
-            "step": position.step,
-            "tokens": position.tokens,
-            "batch_tokens": self.batch_tokens,
+            "step": step,
+            "tokens": made.after.tokens,
+            "batch_tokens": made.batch_tokens,
             "loss": result.loss,
             "lr": lr,
             "grad_norm": result.grad_norm,
         }
         if result.balance_loss is not None:
             line |= {"balance_loss": result.balance_loss, "z_loss": result.z_loss}
-        recent = self.meter.update(tokens=self.batch_tokens, seconds=seconds)
-        own = self.meter.speed(self.batch_tokens, seconds)
+        flops = made.batch_tokens * self.flops_per_token(made.sequence_length)
+        recent = self.meter.update(tokens=made.batch_tokens, flops=flops, seconds=seconds)
+        own = self.meter.speed(tokens=made.batch_tokens, flops=flops, seconds=seconds)
         timing = {
-            "step": position.step,
+            "step": step,
             "seconds": seconds,
             "tokens_per_second": own.tokens_per_second,
             "mfu": own.mfu,
@@ -104,9 +108,9 @@ class Written:
         }
         self.record.metrics.append(line)
         self.record.timing.append(timing)
-        self.tracker.log(position.step, tracked(line) | tracked(timing))
+        self.tracker.log(step, tracked(line) | tracked(timing))
         self.training.update(
-            Update(step=position.step, loss=result.loss, lr=lr, tokens_per_second=recent.tokens_per_second)
+            Shown(step=step, loss=result.loss, lr=lr, tokens_per_second=recent.tokens_per_second)
         )
 
     def validation(self, position: Position, scores: Mapping[str, Score]) -> None:

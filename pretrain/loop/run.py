@@ -10,10 +10,12 @@ from typing import Any
 import torch
 
 from megatron_lite.model.shape import ModelShape
+from megatron_lite.schedules.timeline import Update
 from pretrain.checkpoint.keep import prune
 from pretrain.checkpoint.position import Position
 from pretrain.checkpoint.save import save_checkpoint
-from pretrain.config.derive import Derived, micro_steps
+from pretrain.config.derive import Derived, passes
+from pretrain.config.past import PAST, as_json
 from pretrain.config.schema import Config
 from pretrain.data.batch import Batch, batch_of
 from pretrain.data.corpus import Corpus
@@ -51,18 +53,23 @@ class Run:
         """Whether every update is made."""
         return self.position.step >= self.derived.steps
 
+    @property
+    def next(self) -> Update:
+        """The update that is to be made."""
+        return self.derived.timeline.update(self.position.step)
+
     def micro_batches(self) -> list[Batch]:
         """This rank's part of the next global batch.
 
         Micro-step m of all ranks together is the m-th stretch of the global batch, so what is counted
         over a micro-step does not depend on how ranks are numbered.
         """
-        batch = self.config.batch
-        per_pass = batch.micro_sequences * self.ranks.size
-        first = self.position.sequence + self.ranks.rank * batch.micro_sequences
+        micro_sequences = self.derived.stage_at(self.position.step).micro_sequences
+        per_pass = micro_sequences * self.ranks.size
+        first = self.position.sequence + self.ranks.rank * micro_sequences
         return [
-            self._batch(self.training.rows(first + micro * per_pass, batch.micro_sequences))
-            for micro in range(micro_steps(batch, self.ranks.size))
+            self._batch(self.training.rows(first + micro * per_pass, micro_sequences))
+            for micro in range(passes(self.next.sequences, micro_sequences, self.ranks.size))
         ]
 
     def _batch(self, rows: Any) -> Batch:
@@ -70,10 +77,11 @@ class Run:
 
     def advance(self, result: StepResult) -> None:
         """One update is made."""
+        made = self.next
         self.position = Position(
             step=self.position.step + 1,
-            tokens=self.position.tokens + self.config.batch.tokens,
-            sequence=self.position.sequence + self.config.batch.sequences,
+            tokens=self.position.tokens + made.batch_tokens,
+            sequence=self.position.sequence + made.sequences,
             expert_counts=result.expert_counts if self.config.model.balance_scope == "lagged" else None,
         )
 
@@ -95,7 +103,11 @@ class Run:
 
     def save(self) -> Path:
         """Write a checkpoint of now, and let go of old ones. Collective."""
-        facts = {"config": self.config.model_dump(mode="json"), "fingerprint": self.corpus.fingerprint()}
+        facts = {
+            "config": self.config.model_dump(mode="json"),
+            "fingerprint": self.corpus.fingerprint(),
+            PAST: as_json(self.derived.past),
+        }
         path = save_checkpoint(
             self.checkpoints, self.engine, self.position, facts, first_rank=self.ranks.first
         )

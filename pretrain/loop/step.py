@@ -20,6 +20,7 @@ from torch import Tensor
 
 from megatron_lite.model.loss import balance_loss, z_loss
 from megatron_lite.model.options import ModelOptions
+from megatron_lite.optim.second_moment import SecondMoment
 from pretrain.data.batch import Batch
 from pretrain.engine.base import Engine
 from pretrain.ranks import total
@@ -47,11 +48,14 @@ def train_step(
     previous_counts: list[list[int]] | None,
     device: torch.device,
     stop: bool,
+    second_moment: SecondMoment | None = None,
 ) -> StepResult:
     """Train one global batch of which `micro_batches` are this rank's, at learning rate `lr`.
 
-    `previous_counts`: the expert use that `balance_scope: lagged` balances against. Collective.
+    `previous_counts`: the expert use that `balance_scope: lagged` balances against. `second_moment`: where it
+    decays by tokens. Collective.
     """
+    engine.accumulate(len(micro_batches))
     num_valid = total(torch.tensor(sum(batch.num_valid for batch in micro_batches), device=device))
     lagged = _lagged_fractions(model, previous_counts, device)
     sums = torch.zeros(4, dtype=torch.float64, device=device)  # nats, balance, z, stop
@@ -71,7 +75,7 @@ def train_step(
             sums[1] += balance.detach()
             sums[2] += z.detach()
         engine.backward(objective)
-    grad_norm = engine.step(lr)
+    grad_norm = engine.step(lr, second_moment)
     sums[3] += stop
     nats, balance_sum, z_sum, stops = total(sums).tolist()
     if counts is not None:

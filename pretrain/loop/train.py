@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 import time
 
+from megatron_lite.optim.second_moment import SecondMoment, second_moment
 from pretrain.guard.stop import StopWatch
+from pretrain.loop.check import check_update
 from pretrain.loop.journal import Journal
 from pretrain.loop.run import Run
 from pretrain.loop.step import StepResult, train_step
@@ -29,11 +31,13 @@ def train(run: Run, journal: Journal, stop_watch: StopWatch) -> bool:
     """
     while not run.finished:
         started = time.perf_counter()
-        lr = run.derived.lr(run.position.tokens)
+        made, lr = run.next, run.derived.lr(run.position.tokens)
         result = _update(run, lr, stop=stop_watch.reason() is not None)
+        if run.config.run.debug:
+            check_update(run, lr)
         run.advance(result)
         _check_finite(run, result)
-        journal.update(run.position, lr, result, seconds=time.perf_counter() - started)
+        journal.update(made, lr, result, seconds=time.perf_counter() - started)
         step = run.position.step
         if _due(step, run.config.evaluate.every_steps) or run.finished:
             journal.validation(run.position, run.evaluate())
@@ -51,11 +55,22 @@ def _update(run: Run, lr: float, *, stop: bool) -> StepResult:
         run.engine,
         run.micro_batches(),
         lr=lr,
-        batch_tokens=run.config.batch.tokens,
+        second_moment=_second_moment(run),
+        batch_tokens=run.next.batch_tokens,
         model=run.config.model,
         previous_counts=run.position.expert_counts,
         device=run.device,
         stop=stop,
+    )
+
+
+def _second_moment(run: Run) -> SecondMoment | None:
+    return second_moment(
+        run.config.optimizer,
+        step=run.position.step + 1,
+        tokens_before=run.position.tokens,
+        batch_tokens=run.next.batch_tokens,
+        moments_from=run.derived.past.moments_from,
     )
 
 

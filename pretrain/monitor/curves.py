@@ -93,7 +93,7 @@ def _draw_rate(axes: Axes, train: list[Line]) -> None:
     axes.plot(_values(train, "tokens"), _values(train, "lr"), color=BLUE, linewidth=1.5, marker=marker)
     _finish(axes)
     axes.set_ylim(bottom=0)
-    axes.set_xlim(left=0)
+    axes.set_xlim(left=train[0]["tokens"] - train[0]["batch_tokens"] if train else 0)
 
 
 def _limit_loss(axes: Axes, train: np.ndarray, validation: np.ndarray) -> None:

@@ -24,25 +24,24 @@ class Speed:
 class Meter:
     """The speed of an update and of late, from the tokens (over all ranks) and seconds of each update.
 
-    What lies between updates (evaluation, checkpoints) is not training and not in it. MFU is
-    `flops_per_token` * tokens per second / (peak of a rank * ranks): useful work, recomputation not counted.
+    What lies between updates (evaluation, checkpoints) is not training and not in it. MFU is FLOPs per second
+    / (peak of a rank * ranks): useful work, recomputation not counted.
     """
 
-    def __init__(self, *, flops_per_token: int, peak_flops: float | None, num_ranks: int) -> None:
-        self._flops_per_token = flops_per_token
+    def __init__(self, *, peak_flops: float | None, num_ranks: int) -> None:
         self._peak_flops = peak_flops and peak_flops * num_ranks
-        self._window: deque[tuple[int, float]] = deque(maxlen=WINDOW_UPDATES)
+        self._window: deque[tuple[int, int, float]] = deque(maxlen=WINDOW_UPDATES)
 
-    def update(self, *, tokens: int, seconds: float) -> Speed:
+    def update(self, *, tokens: int, flops: int, seconds: float) -> Speed:
         """Count one update; the speed of late."""
-        self._window.append((tokens, seconds))
-        return self.speed(sum(t for t, _ in self._window), sum(s for _, s in self._window))
+        self._window.append((tokens, flops, seconds))
+        tokens_in_all, flops_in_all, seconds_in_all = map(sum, zip(*self._window, strict=True))
+        return self.speed(tokens=tokens_in_all, flops=flops_in_all, seconds=seconds_in_all)
 
-    def speed(self, tokens: int, seconds: float) -> Speed:
-        """So many tokens in so much time, as a speed."""
-        rate = tokens / seconds
-        mfu = rate * self._flops_per_token / self._peak_flops if self._peak_flops else None
-        return Speed(tokens_per_second=rate, mfu=mfu)
+    def speed(self, *, tokens: int, flops: int, seconds: float) -> Speed:
+        """So much work in so much time, as a speed."""
+        mfu = flops / seconds / self._peak_flops if self._peak_flops else None
+        return Speed(tokens_per_second=tokens / seconds, mfu=mfu)
 
 
 def peak_memory_bytes(device: torch.device) -> int:

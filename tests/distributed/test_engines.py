@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from pretrain.checkpoint.save import checkpoint_name
+from pretrain.checkpoint.format import checkpoint_name
 
 pytestmark = pytest.mark.dist
 STEPS = 3

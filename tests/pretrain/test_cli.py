@@ -90,7 +90,7 @@ def test_help(capsys, command):
 
 def test_a_failure_of_ours_exits_with_1():
     code = "import pretrain.plan; pretrain.plan.lr_points = None; import pretrain.cli; pretrain.cli.main()"
-    result = _python("-c", code, "lr", "--config", "tiny_moe")
+    result = _python("-c", code, "plan", "--config", "tiny_moe")
     assert result.returncode == 1
     assert "TypeError" in result.stderr
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from megatron_lite.schedules.batch import ConstantBatch
 from megatron_lite.schedules.power import Power
-from megatron_lite.schedules.tails import TAILS
+from megatron_lite.schedules.tails import TAILS, TailName, share_left
 
 B, T = 10**9, 10**12
 CAP = 0.02
@@ -103,13 +104,13 @@ class DoublingBatch:
 
 
 def test_beta_follows_the_batch_but_for_warm_up_and_tail():
-    power, law = Power(lr_max=9.0, warmup_tokens=1000, decay_tokens=1000), 4.0 * 2**20 / 4096
+    power, law = Power(lr_max=99.0, warmup_tokens=1000, decay_tokens=1000), 4.0 * 2**20 / 4096
     in_warm_up = power.bind(batch=DoublingBatch(at=1000), total_tokens=10_000)
-    assert in_warm_up(500) == pytest.approx(0.5 * min(9.0, 2 * law * 1000**-0.51))  # the beta of N_w
+    assert in_warm_up(500) == pytest.approx(0.5 * 2 * law * 1000**-0.51)  # the beta of N_w
     in_body = power.bind(batch=DoublingBatch(at=5000), total_tokens=10**6)
-    assert in_body(5000) == pytest.approx(min(9.0, 2 * law * 5000**-0.51))
+    assert in_body(5000) == pytest.approx(2 * law * 5000**-0.51)
     in_tail = power.bind(batch=DoublingBatch(at=10**6 - 500), total_tokens=10**6)
-    kept = min(9.0, law * (10**6 - 1000) ** -0.51)
+    kept = law * (10**6 - 1000) ** -0.51
     assert in_tail(10**6 - 500) == pytest.approx(kept * TAILS["exponential"](0.5))
 
 
@@ -125,7 +126,8 @@ def bound(draw):
         exponent=draw(st.floats(-2, 0)),
         warmup_tokens=warmup,
         decay_tokens=decay,
-        decay=draw(st.sampled_from(list(TAILS))),
+        decay=draw(st.sampled_from(get_args(TailName))),
+        decay_to=draw(st.floats(0.01, 1)),
     )
     return power, batch_of(draw(st.integers(1, 10**5))), total
 
@@ -140,7 +142,7 @@ def test_never_above_the_cap_nor_below_zero(case, data):
 
 
 @given(bound())
-def test_continuous_at_its_seams_and_zero_at_its_end(case):
+def test_continuous_at_its_seams_and_as_low_as_asked_at_its_end(case):
     power, batch, total = case
     lr, body = power.bind(batch=batch, total_tokens=total), Power.body
     if power.warmup_tokens:
@@ -149,10 +151,10 @@ def test_continuous_at_its_seams_and_zero_at_its_end(case):
         assert lr(power.warmup_tokens - 1) == pytest.approx(peak, abs=1.0001 * peak / power.warmup_tokens)
     if power.decay_tokens:
         start = total - power.decay_tokens
-        first = TAILS[power.decay](1 / power.decay_tokens)
+        first = share_left(power.decay, 1 / power.decay_tokens, power.decay_to)
         assert lr(start + 1) == pytest.approx(lr(start) * first)
-        assert first >= 1 - 1.6 / math.sqrt(power.decay_tokens)
-        assert lr(total) == 0
+        assert 1 >= first >= 1 - 5 / math.sqrt(power.decay_tokens)
+        assert lr(total) == lr(2 * total) == pytest.approx(lr(start) * power.decay_to)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +162,7 @@ def test_continuous_at_its_seams_and_zero_at_its_end(case):
     [
         ({"decay_tokens": 1001}, "longer than the run of 1000"),
         ({"warmup_tokens": 600, "decay_tokens": 500}, "overlap"),
+        ({"decay_tokens": 500, "decay": "geometric"}, "never reaches decay_to=0"),
     ],
 )
 def test_what_does_not_fit_the_run_is_refused(options, sentence):
@@ -175,7 +178,7 @@ def test_warm_up_may_touch_decay_and_outlast_a_run_without_decay():
 
 
 @pytest.mark.parametrize(
-    "options", [{"exponent": 0.5}, {"amplitude": 0}, {"lr_max": -1}, {"warmup_tokens": -1}]
+    "options", [{"exponent": 0.5}, {"amplitude": 0}, {"lr_max": -1}, {"warmup_tokens": -1}, {"decay_to": 1.5}]
 )
 def test_options_out_of_range(options):
     with pytest.raises(ValidationError):

@@ -79,6 +79,12 @@ ALLOWED = {
     ),
     "guard": (120, ("guard.max_seconds=5", "guard.stop_file=HALT")),
     "places": (120, ("run.name=moved", "run.root=elsewhere", "data.root=elsewhere")),
+    "a batch that grows from now on": (
+        120,
+        (f"batch.schedule={{name: doubling, at_tokens: [{120 * BATCH}]}}",),
+    ),
+    "the batch and length of a stage ahead": (80, ("stages.1.sequences=16", "stages.1.sequence_length=256")),
+    "checks": (120, ("run.debug=true",)),
     "anything before the first update": (0, ("stages.0.tokens=1M", "schedule.lr_max=0.01")),
 }
 
@@ -137,6 +143,27 @@ REFUSED = {
         "stages.1.mix={python: 3}",
         "stages.1.mix: was {'python': 1.0}, is {'python': 3.0}",
     ),
+    "a batch that had grown": (
+        120,
+        f"batch.schedule={{name: doubling, at_tokens: [{60 * BATCH}]}}",
+        "batch: update 61 had 8 sequences of 512 tokens, and would now have 16 of 512",
+    ),
+    "a begun stage's own batch": (
+        80,
+        "stages.0.sequences=16",
+        "batch: update 1 had 8 sequences of 512 tokens, and would now have 16 of 512",
+    ),
+    "a begun stage's own length": (
+        80,
+        "stages.0.sequence_length=256",
+        "batch: update 1 had 8 sequences of 512 tokens, and would now have 8 of 256",
+    ),
+    "what it branched from": (0, "run.branch_from=runs/other", "run.branch_from: was None, is 'runs/other'"),
+    "the window of the second moment": (
+        120,
+        "optimizer.adam_beta2={half_life_tokens: 7M}",
+        "optimizer.adam_beta2",
+    ),
     "a begun stage, gone": (
         120,
         f"stages=[{{name: a, tokens: {100 * BATCH}, mix: {{python: 1}}}}]",
@@ -161,7 +188,7 @@ def test_every_difference_is_in_the_one_message() -> None:
         assert key in message
 
 
-FREE = {"run.name", "run.root", "run.engine", "batch.micro_sequences", "data.root"}
+FREE = {"run.name", "run.root", "run.engine", "run.debug", "batch.micro_sequences", "data.root"}
 FREE_SECTIONS = (
     "checkpoint.",
     "evaluate.",
@@ -172,7 +199,7 @@ FREE_SECTIONS = (
     "data.tokenizer.",
     "data.sources.",
 )
-COMPARED_OTHERWISE = ("stages.", "schedule.")  # by what they derive, tested above
+COMPARED_OTHERWISE = ("stages.", "schedule.", "batch.schedule.")  # by what they derive, tested above
 
 
 def test_every_key_is_decided_and_a_key_that_is_added_is_refused_until_it_is() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pretrain.checkpoint.format import STATE_FILE, checkpoint_name
 from pretrain.checkpoint.keep import expendable, prune
 from pretrain.checkpoint.load import checkpoints
 from pretrain.checkpoint.options import CheckpointOptions
-from pretrain.checkpoint.save import STATE_FILE, checkpoint_name
 
 STEPS = st.sets(st.integers(1, 10_000), max_size=40).map(sorted)
 OPTIONS = st.builds(

@@ -75,7 +75,7 @@ def test_a_name_that_is_none():
         ("optimizer.eps=.nan", "optimizer.eps: '.nan' should be a number"),
         (
             "schedule.name=pwer",
-            "schedule.name: 'pwer' should be one of power, wsd, cosine, linear, constant. Did you",
+            "schedule.name: 'pwer' should be one of power, wsd, cosine, linear, constant, inverse_sqrt",
         ),
         ("schedule.lr_maxx=1", "schedule.lr_maxx: unknown key 'lr_maxx'. Did you mean 'lr_max'?"),
         ("schedule={name: wsd}", "schedule.lr_max: missing, and required (height of the plateau"),

@@ -23,8 +23,9 @@ LENGTH = 8
 
 @dataclass(frozen=True)
 class Stage:
-    tokens: int
+    num_sequences: int
     mix: dict[str, float]
+    sequence_length: int = LENGTH
 
 
 def corpus(**sequences: int) -> Any:
@@ -41,12 +42,10 @@ def corpus(**sequences: int) -> Any:
     )
 
 
-def data(
-    stages: list[tuple[int, dict[str, float]]], batch: int = 1, seed: int = 0, **sequences: int
-) -> TrainingData:
+def data(stages: list[tuple[int, dict[str, float]]], seed: int = 0, **sequences: int) -> TrainingData:
     """Stages given as (sequences, mix)."""
-    planned = [Stage(num * LENGTH, mix) for num, mix in stages]
-    return TrainingData(corpus(**sequences), planned, batch, LENGTH, seed)
+    planned = [Stage(num, mix) for num, mix in stages]
+    return TrainingData(corpus(**sequences), planned, seed)
 
 
 mixes = st.dictionaries(st.sampled_from("abc"), st.integers(1, 5), min_size=1)
@@ -119,15 +118,28 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
 
 def test_the_first_thousand_sequences_never_change() -> None:
     """Golden: a run that is resumed under another version must go on with the same data."""
-    training = data(
-        [(600, {"a": 0.7, "b": 0.3}), (400, {"b": 1, "c": 2})], batch=4, seed=5, a=317, b=64, c=1000
-    )
+    training = data([(600, {"a": 0.7, "b": 0.3}), (400, {"b": 1, "c": 2})], seed=5, a=317, b=64, c=1000)
     assert sha256(training.rows(0, 1000).astype("<i8").tobytes()).hexdigest()[:16] == "9187a63fe8e4c12a"
 
 
-def test_a_stage_of_broken_batches_is_refused() -> None:
-    with pytest.raises(AssertionError, match="a batch never mixes two stages"):
-        data([(10, {"a": 1})], batch=4, a=9)
+def test_another_length_cuts_the_text_anew_and_the_first_goes_on_where_it_was() -> None:
+    stages = [Stage(5, {"a": 1}), Stage(3, {"a": 1}, 2 * LENGTH), Stage(4, {"a": 1})]
+    training = TrainingData(corpus(a=12), stages, 0)
+    assert training.rows(5, 3).shape == (3, 2 * LENGTH + 1)
+    short = [training.origin(i).index for i in (*range(5), *range(8, 12))]
+    assert short == [data([(9, {"a": 1})], a=12).origin(i).index for i in range(9)]
+    assert len({training.origin(i).index for i in range(5, 8)}) == 3
+    assert training.epochs() == {"a": 9 / 12 + 3 / 6}
+
+
+def test_stages_that_lie_behind_are_counted_and_need_no_text() -> None:
+    whole = data([(7, {"a": 1, "old": 1}), (9, {"a": 2, "new": 1})], a=9, old=9, new=9)
+    stages = [Stage(7, {"a": 1, "old": 1}), Stage(9, {"a": 2, "new": 1})]
+    branch = TrainingData(corpus(a=9, new=9), stages, 0, first=7)
+    assert np.array_equal(branch.rows(7, 9), whole.rows(7, 9))
+    assert set(branch.epochs()) == {"a", "new"}
+    with pytest.raises(KeyError):
+        TrainingData(corpus(a=9, new=9), stages, 0, first=6)
 
 
 def test_a_source_that_is_too_small_is_named() -> None:
@@ -148,7 +160,7 @@ def test_validation_rows_are_spread_over_all_that_is_held_out_and_fixed() -> Non
 
 def test_training_and_validation_share_no_document(corpus_options: Callable[..., DataOptions]) -> None:
     built = prepare(corpus_options(), say=lambda _: None, progress=SilentProgress())
-    training = TrainingData(built, [Stage(64 * LENGTH, {"some": 1})], 4, LENGTH, 0)
+    training = TrainingData(built, [Stage(64, {"some": 1})], 0)
     assert training.rows(0, 64).max() < built.tokenizer.vocab_size
     source = built.sources["some"]
     sides = [

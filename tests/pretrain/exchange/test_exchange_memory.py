@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from megatron_lite.model.shape import ModelShape
+from pretrain.checkpoint.format import FORMAT, SEAL, file_sha256, state_sha256
 from pretrain.checkpoint.position import Position
-from pretrain.checkpoint.save import FORMAT, SEAL, file_sha256, state_sha256
 from pretrain.config.derive import model_shape
 from pretrain.config.load import load
 from pretrain.exchange.config_json import config_json

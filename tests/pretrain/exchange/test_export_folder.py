@@ -13,8 +13,8 @@ import torch
 from transformers import AutoTokenizer, GenerationConfig
 
 from megatron_lite.model.decoder import Decoder
+from pretrain.checkpoint.format import SEAL, state_sha256
 from pretrain.checkpoint.load import Checkpoint
-from pretrain.checkpoint.save import SEAL, state_sha256
 from pretrain.cli import main
 from pretrain.data.options import TokenizerOptions
 from pretrain.data.tokenizer import load_tokenizer

@@ -19,6 +19,7 @@ from megatron_lite.model.shape import ModelShape, resolve_shape
 from megatron_lite.mup.groups import groups
 from megatron_lite.mup.options import MupOptions
 from megatron_lite.optim.options import AdamWOptions
+from megatron_lite.optim.second_moment import SecondMoment
 from pretrain.data.batch import Batch, batch_of
 from pretrain.engine.torch_engine import TorchEngine
 from pretrain.loop.build import build_model, initial_state
@@ -52,9 +53,9 @@ class Recording(TorchEngine):
 
     seen: dict[str, Tensor]
 
-    def step(self, lr: float) -> float:
+    def step(self, lr: float, second_moment: SecondMoment | None = None) -> float:
         self.seen = {name: gradient.clone() for name, gradient in self.gradient.items()}
-        return super().step(lr)
+        return super().step(lr, second_moment)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 import pretrain.loop.train
+from megatron_lite.optim.options import AdamWOptions
+from megatron_lite.schedules.timeline import Update
 from pretrain.checkpoint.position import Position
 from pretrain.loop.step import StepResult
 from pretrain.loop.train import Diverged, train
@@ -35,15 +37,28 @@ class Played:
         self.config = SimpleNamespace(
             checkpoint=SimpleNamespace(every_steps=self.checkpoint_every),
             evaluate=SimpleNamespace(every_steps=self.evaluate_every),
-            batch=SimpleNamespace(tokens=BATCH),
+            optimizer=AdamWOptions(),
+            run=SimpleNamespace(debug=False),
             model=None,
         )
-        self.derived = SimpleNamespace(lr=lambda tokens: self.rates.append(tokens) or 0.5)
+        self.derived = SimpleNamespace(
+            lr=lambda tokens: self.rates.append(tokens) or 0.5, past=SimpleNamespace(moments_from=0)
+        )
         self.engine = self.device = None
 
     @property
     def finished(self) -> bool:
         return self.position.step >= self.steps
+
+    @property
+    def next(self) -> Update:
+        return Update(
+            step=self.position.step,
+            tokens=self.position.tokens,
+            sequence=0,
+            sequences=BATCH,
+            sequence_length=1,
+        )
 
     def micro_batches(self) -> list[Any]:
         return []
@@ -60,8 +75,8 @@ class Played:
         self.events.append(f"save {self.position.step}")
         return Path()
 
-    def update(self, position: Position, lr: float, result: StepResult, *, seconds: float) -> None:
-        self.events.append(f"update {position.step}")
+    def update(self, made: Update, lr: float, result: StepResult, *, seconds: float) -> None:
+        self.events.append(f"update {made.after.step}")
 
     def validation(self, position: Position, scores: Any) -> None:
         self.events.append(f"validation {position.step}")

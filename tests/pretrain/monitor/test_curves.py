@@ -17,7 +17,7 @@ from pretrain.monitor.record import JsonLines
 def record(folder: Path, losses: list[float], validation: dict[int, dict[str, float]] | None = None) -> None:
     with JsonLines(folder / "metrics.jsonl") as file:
         for step, loss in enumerate(losses, start=1):
-            place = {"step": step, "tokens": 1000 * step}
+            place = {"step": step, "tokens": 1000 * step, "batch_tokens": 1000}
             file.append({"kind": "train", **place, "loss": loss, "lr": 0.01 / step})
             for source, value in (validation or {}).get(step, {}).items():
                 file.append(

@@ -16,16 +16,22 @@ CPU = torch.device("cpu")
 
 
 def test_speed_is_of_the_last_updates_or_of_one() -> None:
-    counter = Meter(flops_per_token=100, peak_flops=1000.0, num_ranks=2)
-    assert counter.update(tokens=20, seconds=10.0) == Speed(tokens_per_second=2.0, mfu=0.1)
+    counter = Meter(peak_flops=1000.0, num_ranks=2)
+    assert counter.update(tokens=20, flops=2000, seconds=10.0) == Speed(tokens_per_second=2.0, mfu=0.1)
     for _ in range(WINDOW_UPDATES):
-        last = counter.update(tokens=20, seconds=2.0)
-    assert last == Speed(tokens_per_second=10.0, mfu=0.5)  # 10 * 100 / (1000 * 2)
-    assert counter.speed(20, 10.0) == Speed(tokens_per_second=2.0, mfu=0.1)
+        last = counter.update(tokens=20, flops=2000, seconds=2.0)
+    assert last == Speed(tokens_per_second=10.0, mfu=0.5)  # 2000 / 2 / (1000 * 2)
+    assert counter.speed(tokens=20, flops=2000, seconds=10.0) == Speed(tokens_per_second=2.0, mfu=0.1)
+
+
+def test_updates_of_another_cost_count_by_their_work() -> None:
+    counter = Meter(peak_flops=1000.0, num_ranks=1)
+    counter.update(tokens=10, flops=1000, seconds=1.0)
+    assert counter.update(tokens=20, flops=5000, seconds=3.0) == Speed(tokens_per_second=7.5, mfu=1.5)
 
 
 def test_without_a_peak_there_is_no_mfu() -> None:
-    assert Meter(flops_per_token=100, peak_flops=None, num_ranks=8).update(tokens=1, seconds=1.0).mfu is None
+    assert Meter(peak_flops=None, num_ranks=8).update(tokens=1, flops=1, seconds=1.0).mfu is None
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ def finished_run(folder: Path) -> None:
     record = Record(folder)
     record.event("start", ranks=2)
     for step in (1, 2):
-        record.metrics.append({"kind": "train", "step": step, "tokens": 1000 * step, "loss": 3.0, "lr": 0.01})
+        place = {"step": step, "tokens": 1000 * step, "batch_tokens": 1000}
+        record.metrics.append({"kind": "train", **place, "loss": 3.0, "lr": 0.01})
     score = {"source": "<web>", "loss": 2.98766, "bits_per_byte": 1.23456}
     record.metrics.append({"kind": "validation", "step": 2, "tokens": 2000, **score})
     record.close()

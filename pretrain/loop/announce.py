@@ -1,0 +1,37 @@
+"""What is said and recorded when a run begins: anew, from other weights, as a branch, or again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pretrain.checkpoint.branch import parent_of, say_branch
+from pretrain.exchange.source import begun_with
+from pretrain.loop.folder import RunFolder
+from pretrain.loop.run import Run
+from pretrain.monitor.console import Console
+from pretrain.monitor.record import Record
+from pretrain.warnings import warnings
+
+
+def announce(run: Run, claimed: RunFolder, record: Record, console: Console, num_ranks: int) -> None:
+    """Tell the console and the record how this start of the run began, and what is worth a second look."""
+    kind, facts = _beginning(run, claimed, console)
+    record.event(kind, step=run.position.step, ranks=num_ranks, **facts)
+    for source, epochs in run.training.epochs().items():
+        if epochs > 1:
+            console.say(f"{source} is read {epochs:.3g} times: it has less text than the run trains on.")
+    for warning in warnings(run.config, run.derived):
+        console.say(f"Warning: {warning}.")
+
+
+def _beginning(run: Run, claimed: RunFolder, console: Console) -> tuple[str, dict[str, Any]]:
+    config, done = run.config, run.position.step
+    if claimed.checkpoint:
+        console.say(f"Continuing {config.run.name} after step {done} of {run.derived.steps}.")
+        return "resume", {}
+    if claimed.origin:
+        say_branch(claimed.origin, config, run.derived, console.say)
+        return "branch", {"parent": parent_of(claimed.origin)}
+    if config.run.init_from:
+        return "start", {"init_from": begun_with(config.run.init_from, run.shape, say=console.say)}
+    return "start", {}

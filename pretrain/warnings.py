@@ -33,7 +33,7 @@ def rises(derived: Derived, warmup_tokens: int) -> Iterator[tuple[Segment, float
     for before, segment in pairwise(segments):
         last = derived.timeline.update(segment.first_step - 1).tokens
         old, new = derived.lr(last), derived.lr(segment.first_tokens)
-        if segment.first_tokens > warmup_tokens and new > old and segment.batch_tokens > before.batch_tokens:
+        if last >= warmup_tokens and new > old and segment.batch_tokens > before.batch_tokens:
             yield segment, old, new
 
 

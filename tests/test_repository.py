@@ -124,7 +124,15 @@ def uses_of(package: str) -> Iterator[str]:
     [
         ("deepspeed", "pretrain/engine/"),
         ("wandb", "pretrain/monitor/wandb_tracker.py"),
-        ("matplotlib", ("pretrain/monitor/curves.py", "pretrain/coord_check/plot.py", "benchmarks/")),
+        (
+            "matplotlib",
+            (
+                "pretrain/monitor/curves.py",
+                "pretrain/coord_check/plot.py",
+                "pretrain/rates/plot.py",
+                "benchmarks/",
+            ),
+        ),
         ("transformers", ("pretrain/exchange/", "benchmarks/")),
         ("sentencepiece", "pretrain/data/"),
         ("flash_attn", "megatron_lite/kernels/"),

@@ -89,8 +89,8 @@ def test_help(capsys, command):
 
 
 def test_a_failure_of_ours_exits_with_1():
-    code = "import pretrain.plan; pretrain.plan.lr_points = None; import pretrain.cli; pretrain.cli.main()"
-    result = _python("-c", code, "plan", "--config", "tiny_moe")
+    code = "import pretrain.rates.rates as r; r.rates_of = None; import pretrain.cli; pretrain.cli.main()"
+    result = _python("-c", code, "lr", "--config", "tiny_moe")
     assert result.returncode == 1
     assert "TypeError" in result.stderr
 

@@ -10,11 +10,11 @@ from megatron_lite.model.parameters import Counts, count, flops_per_token, param
 from megatron_lite.model.shape import ModelShape
 from megatron_lite.mup.groups import groups
 from megatron_lite.schedules.timeline import Segment
+from pretrain.advice import advice
 from pretrain.config.derive import Derived, check_shares, model_shape, passes
 from pretrain.config.history import StagePlan
 from pretrain.config.past import derived_of
 from pretrain.memory import Memory, memory
-from pretrain.warnings import ahead, warnings
 
 if TYPE_CHECKING:
     from pretrain.config.schema import Config
@@ -67,8 +67,7 @@ def plan(config: Config, num_ranks: int = 1) -> Plan:
     """The plan of a run on `num_ranks` ranks; UserError where the batch cannot be divided among them."""
     derived, shape = derived_of(config), model_shape(config)
     check_shares(derived, num_ranks)
-    batches = ahead(derived)
-    stages = tuple(stage for stage in derived.stages if stage.end.step > derived.first_step)
+    batches, stages = derived.segments_ahead, derived.stages_ahead
     return Plan(
         name=config.run.name,
         parameters=count(shape),
@@ -86,7 +85,7 @@ def plan(config: Config, num_ranks: int = 1) -> Plan:
             part.steps * part.batch_tokens * flops_per_token(shape, part.sequence_length) for part in batches
         ),
         lr=lr_points(derived),
-        warnings=tuple(warnings(config, derived)),
+        warnings=tuple(advice(config, derived)),
         num_ranks=num_ranks,
         memory=memory(config, shape, num_ranks),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from megatron_lite.model.shape import ModelShape
 from pretrain.checkpoint.format import SEAL
 from pretrain.checkpoint.load import Checkpoint
 from pretrain.config.derive import Derived
-from pretrain.config.history import StagePlan
 from pretrain.config.past import saved_config
 from pretrain.config.schema import Config
 from pretrain.errors import UserError
@@ -43,7 +42,7 @@ def check_branch(
 def _read_on(derived: Derived) -> set[str]:
     """Sources that were read before the branch and are read behind it."""
     behind = {name for stage in derived.past.stages for name in stage.mix}
-    return behind & {name for stage in _ahead(derived) for name in stage.mix}
+    return behind & {name for stage in derived.stages_ahead for name in stage.mix}
 
 
 def write_parent(run_folder: Path, origin: Checkpoint) -> None:
@@ -66,7 +65,7 @@ def parent_of(origin: Checkpoint) -> dict[str, Any]:
 def say_branch(origin: Checkpoint, config: Config, derived: Derived, say: Callable[[str], None]) -> None:
     """Tell people where a branch begins, and what of it might surprise them."""
     position = origin.position
-    ahead = ", ".join(f"{stage.name} to {stage.end.tokens:,}" for stage in _ahead(derived))
+    ahead = ", ".join(f"{stage.name} to {stage.end.tokens:,}" for stage in derived.stages_ahead)
     say(f"Branching from {origin.folder} after step {position.step}, {position.tokens:,} tokens: {ahead}.")
     seed = saved_config(origin).run.seed
     if seed != config.run.seed:
@@ -74,7 +73,3 @@ def say_branch(origin: Checkpoint, config: Config, derived: Derived, say: Callab
             f"run.seed is {config.run.seed}, and was {seed} there: sources go on in another order, so that "
             "some of their text is read again and some later."
         )
-
-
-def _ahead(derived: Derived) -> Iterator[StagePlan]:
-    return (stage for stage in derived.stages if stage.end.step > derived.first_step)

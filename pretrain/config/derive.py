@@ -11,7 +11,7 @@ from megatron_lite.model.shape import ModelShape, resolve_shape
 from megatron_lite.schedules.base import LearningRate
 from megatron_lite.schedules.batch import BatchOptions, BatchSchedule, ConstantBatch
 from megatron_lite.schedules.batch_schedules import Seesaw
-from megatron_lite.schedules.timeline import Timeline
+from megatron_lite.schedules.timeline import Segment, Timeline, joined
 from pretrain.config.batches import BatchOverTime, check_seesaw, scheduled, under_seesaw, with_root
 from pretrain.config.history import Past, StagePlan
 from pretrain.config.layout import Layout, is_whole_run, lay_out
@@ -50,6 +50,17 @@ class Derived:
     def first_tokens(self) -> int:
         """Tokens before this run's first update."""
         return self.past.here.tokens
+
+    @property
+    def segments_ahead(self) -> tuple[Segment, ...]:
+        """The run's own updates, in as few segments of one batch as can be."""
+        own = (part for part in self.timeline.segments if part.first_step >= self.first_step)
+        return joined(list(own))
+
+    @property
+    def stages_ahead(self) -> tuple[StagePlan, ...]:
+        """The stages of which this run trains something itself."""
+        return tuple(stage for stage in self.stages if stage.end.step > self.first_step)
 
     def stage_at(self, step: int) -> StagePlan:
         """The stage of update `step`, counted from 0; the last stage behind the end."""

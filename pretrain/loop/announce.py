@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from pretrain.advice import advice
 from pretrain.checkpoint.branch import parent_of, say_branch
 from pretrain.exchange.source import begun_with
 from pretrain.loop.folder import RunFolder
 from pretrain.loop.run import Run
 from pretrain.monitor.console import Console
 from pretrain.monitor.record import Record
-from pretrain.warnings import warnings
 
 
 def announce(run: Run, claimed: RunFolder, record: Record, console: Console, num_ranks: int) -> None:
@@ -20,7 +20,7 @@ def announce(run: Run, claimed: RunFolder, record: Record, console: Console, num
     for source, epochs in run.training.epochs().items():
         if epochs > 1:
             console.say(f"{source} is read {epochs:.3g} times: it has less text than the run trains on.")
-    for warning in warnings(run.config, run.derived):
+    for warning in advice(run.config, run.derived):
         console.say(f"Warning: {warning}.")
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from megatron_lite.mup.groups import groups
 from megatron_lite.schedules.timeline import Segment
+from pretrain.advice import rises
 from pretrain.config.derive import Derived, model_shape
 from pretrain.config.past import derived_of
 from pretrain.rates.compare import under
 from pretrain.rates.points import NUM_POINTS, Point, evenly
-from pretrain.warnings import ahead, rises
 
 if TYPE_CHECKING:
     from pretrain.config.schema import Config
@@ -91,7 +91,7 @@ class Rates:
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
         """Consecutive updates with one batch, without those that a run branched behind."""
-        return ahead(self.derived)
+        return self.derived.segments_ahead
 
     @property
     def batch_changes(self) -> bool:

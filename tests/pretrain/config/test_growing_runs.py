@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pretrain.advice import advice
 from pretrain.config.derive import check_shares, derive
 from pretrain.config.load import load
 from pretrain.errors import UserError
-from pretrain.warnings import warnings
 
 LENGTH = 512
 COSINE = "schedule={name: cosine, lr_max: 0.01, lr_min: 0.0001, warmup_tokens: 50K}"
@@ -166,6 +166,6 @@ def test_a_rate_that_rises_with_the_batch_is_worth_a_word() -> None:
         (["stages.1.sequence_length=256"], "python is read in sequences of 256, 512 tokens"),
     ):
         config = load("tiny_moe", overrides)
-        found = " ".join(warnings(config, derive(config)))
+        found = " ".join(advice(config, derive(config)))
         assert words in found
         assert bool(found) == bool(words)

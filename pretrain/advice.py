@@ -7,30 +7,23 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from megatron_lite.options import format_count
-from megatron_lite.schedules.timeline import Segment, joined
+from megatron_lite.schedules.timeline import Segment
 from pretrain.config.derive import Derived
 
 if TYPE_CHECKING:
     from pretrain.config.schema import Config
 
 
-def warnings(config: Config, derived: Derived) -> Iterator[str]:
+def advice(config: Config, derived: Derived) -> Iterator[str]:
     """Everything in a run that is worth a second look."""
     yield from _rising(config, derived)
     yield from _unreached(config, derived)
     yield from _lengths(derived)
 
 
-def ahead(derived: Derived) -> tuple[Segment, ...]:
-    """The run's own updates, in as few segments of one batch as can be."""
-    own = (part for part in derived.timeline.segments if part.first_step >= derived.first_step)
-    return joined(list(own))
-
-
 def rises(derived: Derived, warmup_tokens: int) -> Iterator[tuple[Segment, float, float]]:
     """Where the rate jumps up with the batch: the segment, the rate before and the rate from there on."""
-    segments = ahead(derived)
-    for before, segment in pairwise(segments):
+    for before, segment in pairwise(derived.segments_ahead):
         last = derived.timeline.update(segment.first_step - 1).tokens
         old, new = derived.lr(last), derived.lr(segment.first_tokens)
         if last >= warmup_tokens and new > old and segment.batch_tokens > before.batch_tokens:
@@ -50,7 +43,7 @@ def _rising(config: Config, derived: Derived) -> Iterator[str]:
 
 
 def _unreached(config: Config, derived: Derived) -> Iterator[str]:
-    largest = max(segment.sequences for segment in ahead(derived))
+    largest = max(segment.sequences for segment in derived.segments_ahead)
     wanted = getattr(config.batch.schedule, "max_sequences", None)
     if wanted and largest < wanted and all(stage.sequences is None for stage in config.stages):
         yield f"batch.schedule.max_sequences: the run ends at {largest} sequences, before {wanted} is reached"

@@ -35,30 +35,20 @@ def lay_out(config: Config, past: Past, scheduled: SequencesAt) -> Layout:
     Where the first stage has the name of the past's first, the config describes the whole run and its begun
     stages go on. Otherwise its stages come after the past.
     """
-    behind, begun = list(past.stages), None
-    ahead = config.stages
-    if is_whole_run(config, past):
-        _check_begun(config, past)
-        begun, ahead = behind.pop(), ahead[len(past.stages) - 1 :]
-    stages, segments = behind, list(past.segments)
+    behind, ahead = _divided(config, past)
+    segments, here = list(past.segments), past.here
     own: list[tuple[StagePlan, SequencesAt]] = []
-    here = past.here
-    for stage in ahead:
+    for stage, begun in ahead:
         sequences_at = sequences_of(stage, config, scheduled)
-        plan = _goes_on(begun, stage, config) if begun else _first_plan(stage, config, here)
+        plan = begun or _first_plan(stage, config, here)
         new = tuple(_updates(stage, plan, here, sequences_at))
         segments.extend(new)
         here = new[-1].end if new else here
-        plan = plan.until(here)
-        stages.append(plan)
-        own.append((plan, sequences_at))
-        begun = None
+        own.append((plan.until(here), sequences_at))
     if here == past.here:
-        raise ValueError(
-            f"stages: nothing is left to train behind {past.here.tokens} tokens; make them longer"
-        )
+        raise ValueError(f"stages: nothing is left to train behind {here.tokens} tokens; make them longer")
     return Layout(
-        stages=tuple(stages),
+        stages=(*behind, *(plan for plan, _ in own)),
         segments=tuple(segments),
         batch=BatchOverTime(past=past.segments, stages=tuple(own)),
     )
@@ -67,6 +57,18 @@ def lay_out(config: Config, past: Past, scheduled: SequencesAt) -> Layout:
 def is_whole_run(config: Config, past: Past) -> bool:
     """Whether the config describes the past as well as what is ahead."""
     return bool(past.stages) and config.stages[0].name == past.stages[0].name
+
+
+def _divided(
+    config: Config, past: Past
+) -> tuple[tuple[StagePlan, ...], list[tuple[Stage, StagePlan | None]]]:
+    """The stages that are over, and those to train with what is trained of them."""
+    if not is_whole_run(config, past):
+        return past.stages, [(stage, None) for stage in config.stages]
+    _check_begun(config, past)
+    first, *others = config.stages[len(past.stages) - 1 :]
+    begun = _goes_on(past.stages[-1], first, config)
+    return past.stages[:-1], [(first, begun), *((stage, None) for stage in others)]
 
 
 def _first_plan(stage: Stage, config: Config, here: Point) -> StagePlan:

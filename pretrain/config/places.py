@@ -37,7 +37,8 @@ class Place:
     @property
     def allowed(self) -> list[str]:
         """The keys that are known here, if it is a section."""
-        return list(self.kind.model_fields) if _is_section(self.kind) else []
+        kind = _bare(self.kind)
+        return list(kind.model_fields) if _is_section(kind) else []
 
 
 def find_place(schema: type[BaseModel], location: Sequence[int | str]) -> Place:

@@ -77,6 +77,10 @@ def test_a_name_that_is_none():
             "schedule.name=pwer",
             "schedule.name: 'pwer' should be one of power, wsd, cosine, linear, constant, inverse_sqrt",
         ),
+        (
+            "optimizer.adam_beta2={half_life_tokens: 1, half_life: 7M}",
+            "optimizer.adam_beta2.half_life: unknown key 'half_life'. Did you mean 'half_life_tokens'?",
+        ),
         ("schedule.lr_maxx=1", "schedule.lr_maxx: unknown key 'lr_maxx'. Did you mean 'lr_max'?"),
         ("schedule={name: wsd}", "schedule.lr_max: missing, and required (height of the plateau"),
         (

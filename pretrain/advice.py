@@ -13,12 +13,17 @@ from pretrain.config.derive import Derived
 if TYPE_CHECKING:
     from pretrain.config.schema import Config
 
+MUCH_LONGER = 1.25  # times what the stages ask for
+
 
 def advice(config: Config, derived: Derived) -> Iterator[str]:
     """Everything in a run that is worth a second look."""
     yield from _rising(config, derived)
     yield from _unreached(config, derived)
     yield from _lengths(derived)
+    yield from _warmup(config, derived)
+    yield from _rounding(config, derived)
+    yield from _second_moment(config)
 
 
 def rises(derived: Derived, warmup_tokens: int) -> Iterator[tuple[Segment, float, float]]:
@@ -60,3 +65,30 @@ def _lengths(derived: Derived) -> Iterator[str]:
                 f"stages: {name} is read in sequences of {', '.join(map(str, sorted(lengths)))} tokens; "
                 "each length cuts its text anew, so that some of it is read again"
             )
+
+
+def _warmup(config: Config, derived: Derived) -> Iterator[str]:
+    warmup_tokens = config.schedule.warmup_tokens
+    if warmup_tokens > derived.tokens:
+        yield (
+            f"schedule.warmup_tokens: the run ends at {format_count(derived.tokens)} tokens, in the middle of "
+            f"a warm-up of {format_count(warmup_tokens)}; its rate never gets beyond "
+            f"{derived.lr(derived.tokens):.3g}"
+        )
+
+
+def _rounding(config: Config, derived: Derived) -> Iterator[str]:
+    asked = sum(stage.tokens for stage in config.stages[-len(derived.stages_ahead) :])
+    trained = sum(stage.tokens for stage in derived.stages_ahead)
+    if trained > MUCH_LONGER * asked:
+        yield (
+            f"stages: {format_count(asked)} tokens become {format_count(trained)}, since each stage is "
+            "rounded up to whole global batches; a smaller batch comes closer"
+        )
+
+
+def _second_moment(config: Config) -> Iterator[str]:
+    optimizer = config.optimizer
+    usual = type(optimizer).model_fields["betas"].default[1]
+    if optimizer.adam_beta2 is not None and optimizer.betas[1] != usual:
+        yield f"optimizer.betas.1: {optimizer.betas[1]} has no part beside optimizer.adam_beta2; leave it out"

@@ -139,12 +139,20 @@ def stretch(
             first_step=start.step,
             first_tokens=start.tokens,
             first_sequence=start.sequence,
-            steps=bisect_left(range(most), True, key=grown),
+            steps=_until(most, grown),
             sequences=sequences,
             sequence_length=sequence_length,
         )
         yield segment
         start = segment.end
+
+
+def _until(most: int, grown: Callable[[int], bool]) -> int:
+    """The first of 1 .. most at which `grown` holds, else `most`; near ones are found soonest."""
+    far = 1
+    while far < most and not grown(far):
+        far *= 2
+    return bisect_left(range(min(far, most)), True, lo=far // 2, key=grown)
 
 
 def joined(segments: Sequence[Segment]) -> tuple[Segment, ...]:

@@ -11,7 +11,6 @@ from megatron_lite.model.shape import ModelShape
 from pretrain.checkpoint.format import SEAL
 from pretrain.checkpoint.load import Checkpoint
 from pretrain.config.derive import Derived
-from pretrain.config.past import saved_config
 from pretrain.config.schema import Config
 from pretrain.errors import UserError
 from pretrain.exchange.source import check_same, saved_shape
@@ -67,7 +66,7 @@ def say_branch(origin: Checkpoint, config: Config, derived: Derived, say: Callab
     position = origin.position
     ahead = ", ".join(f"{stage.name} to {stage.end.tokens:,}" for stage in derived.stages_ahead)
     say(f"Branching from {origin.folder} after step {position.step}, {position.tokens:,} tokens: {ahead}.")
-    seed = saved_config(origin).run.seed
+    seed = origin.state["config"]["run"]["seed"]
     if seed != config.run.seed:
         say(
             f"run.seed is {config.run.seed}, and was {seed} there: sources go on in another order, so that "

@@ -1,88 +1,60 @@
-"""The global batch of a run at every token: that of a stage, of the batch schedule, or of the past."""
+"""The global batch of a run at every token, of its past as well: what a learning rate is bound to."""
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from megatron_lite.schedules.base import LearningRate
-from megatron_lite.schedules.batch_schedules import Seesaw
+from megatron_lite.schedules.batch_schedules import BatchScheduleOptions, ConstantSize, Seesaw
 from megatron_lite.schedules.timeline import Segment
-from pretrain.config.history import StagePlan
 
 if TYPE_CHECKING:
     from pretrain.config.schema import Config
     from pretrain.data.options import Stage
 
-SequencesAt = Callable[[int], int]
-POINTS = 1000  # at which a schedule under seesaw is looked at: does it rise again?
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSpan:
+    """From some token on: how the batch follows from the tokens seen."""
+
+    first_tokens: int
+    sequence_length: int
+    sequences: int  # of the first batch that `schedule` grows from
+    schedule: BatchScheduleOptions
+
+    def tokens_at(self, tokens: int) -> int:
+        """Tokens in the batch that is trained after `tokens` have been seen."""
+        assert not isinstance(self.schedule, Seesaw), "it follows a rate; its batches are spans of their own"
+        return self.schedule.sequences_at(tokens, self.sequences) * self.sequence_length
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOverTime:
     """The batch that is due at any number of tokens, between updates as well."""
 
-    past: tuple[Segment, ...]
-    stages: tuple[tuple[StagePlan, SequencesAt], ...]  # those ahead, with their batch
+    spans: tuple[BatchSpan, ...]
 
     def tokens_at(self, tokens: int) -> int:
         """Tokens in the batch that is trained after `tokens` have been seen."""
-        if self.past and tokens < self.past[-1].end.tokens:
-            index = bisect_right(self.past, tokens, key=lambda segment: segment.first_tokens) - 1
-            return self.past[max(0, index)].batch_tokens
-        index = bisect_right(self.stages, tokens, key=lambda item: item[0].first_tokens) - 1
-        stage, sequences_at = self.stages[max(0, index)]
-        return sequences_at(tokens) * stage.sequence_length
+        index = bisect_right(self.spans, tokens, key=lambda span: span.first_tokens) - 1
+        return self.spans[max(0, index)].tokens_at(tokens)
 
 
-def sequences_of(stage: Stage, config: Config, scheduled: SequencesAt) -> SequencesAt:
-    """The batch of a stage: its own where it has one, and else what the batch schedule says."""
-    own = stage.sequences
-    return scheduled if own is None else lambda tokens: own
+def spans_of(stage: Stage, config: Config, segments: Sequence[Segment]) -> Iterator[BatchSpan]:
+    """The batch of a stage whose updates ahead are `segments`.
 
-
-def scheduled(config: Config) -> SequencesAt:
-    """The batch schedule, where it needs no learning rate."""
-    schedule = config.batch.schedule
-    assert not isinstance(schedule, Seesaw)
-    return partial(schedule.sequences_at, first=config.batch.sequences)
-
-
-def under_seesaw(config: Config, lr: LearningRate, seesaw: Seesaw) -> SequencesAt:
-    """The batch that seesaw makes of the schedule `lr`; the warm-up has the first batch."""
-    first, warm = config.batch.sequences, config.schedule.warmup_tokens
-    highest = lr(warm)
-
-    def sequences_at(tokens: int) -> int:
-        return first if tokens < warm else seesaw.sequences_under(lr(tokens) / highest, first)
-
-    return sequences_at
-
-
-def with_root(lr: LearningRate, sequences_at: SequencesAt, first: int) -> LearningRate:
-    """The learning rate under seesaw: the schedule's times the root of the batch's growth."""
-    return lambda tokens: lr(tokens) * math.sqrt(sequences_at(tokens) / first)
-
-
-def check_seesaw(config: Config, lr: LearningRate, total_tokens: int) -> None:
-    """Raises ValueError where seesaw makes no sense over this schedule."""
-    name, warm = config.schedule.name, config.schedule.warmup_tokens
-    for index, stage in enumerate(config.stages):
-        for key in ("sequences", "sequence_length"):
-            if getattr(stage, key) is not None:
-                raise ValueError(
-                    f"stages.{index}.{key}: batch.schedule.name=seesaw decides the batch; leave it out"
-                )
-    points: Sequence[int] = [warm + (total_tokens - warm) * k // POINTS for k in range(POINTS + 1)]
-    values = [lr(tokens) for tokens in points if tokens >= warm]
-    if not values or not values[0]:
-        raise ValueError("batch.schedule: seesaw needs a schedule whose warm-up ends within the run, above 0")
-    if any(later > value * (1 + 1e-9) for value, later in pairwise(values)):
-        raise ValueError(
-            f"batch.schedule: seesaw needs a rate that never rises after its warm-up, and {name} does"
+    A stage has its own batch, or that of the batch schedule; seesaw's is not a function of tokens alone, and
+    is noted as it came out.
+    """
+    schedule, own = config.batch.schedule, stage.sequences
+    follows_rate = own is None and isinstance(schedule, Seesaw)
+    for segment in segments if follows_rate else segments[:1]:
+        counts_tokens = own is None and not follows_rate
+        yield BatchSpan(
+            first_tokens=segment.first_tokens,
+            sequence_length=segment.sequence_length,
+            sequences=config.batch.sequences if counts_tokens else segment.sequences,
+            schedule=schedule if counts_tokens else ConstantSize(),
         )

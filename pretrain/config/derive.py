@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from megatron_lite.model.shape import ModelShape, resolve_shape
@@ -12,13 +12,18 @@ from megatron_lite.schedules.base import LearningRate
 from megatron_lite.schedules.batch import BatchOptions, BatchSchedule, ConstantBatch
 from megatron_lite.schedules.batch_schedules import Seesaw
 from megatron_lite.schedules.timeline import Segment, Timeline, joined
-from pretrain.config.batches import BatchOverTime, check_seesaw, scheduled, under_seesaw, with_root
+from pretrain.config.batches import BatchOverTime
+from pretrain.config.foreign import bound, probe
 from pretrain.config.history import Past, StagePlan
 from pretrain.config.layout import Layout, is_whole_run, lay_out
+from pretrain.config.seesaw import batch_under, check_seesaw, plain_tokens, with_root
 from pretrain.errors import UserError
 
 if TYPE_CHECKING:  # the schema asks this file whether a config is possible
     from pretrain.config.schema import Config
+
+
+PROBES = 10_000  # updates that are looked at under a schedule that is not ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +79,7 @@ class Derived:
             here=here,
             stages=tuple(stage.until(here) if stage.end.step > step else stage for stage in begun),
             segments=self.timeline.before(step),
+            batches=tuple(span for span in self.batch.spans if span.first_tokens < here.tokens),
             moments_from=self.past.moments_from,
         )
 
@@ -85,21 +91,14 @@ def derive(config: Config, past: Past | None = None) -> Derived:
     """
     past = past or Past.at(config.run.init_tokens)
     if isinstance(config.batch.schedule, Seesaw):
-        return _under_seesaw(config, past, config.batch.schedule)
-    layout = lay_out(config, past, scheduled(config))
-    _check_decay(config, past, layout)
-    return _derived(past, layout, _bound(config, layout.batch, layout.tokens))
-
-
-def _check_decay(config: Config, past: Past, layout: Layout) -> None:
-    """ValueError where a branch would begin in the middle of its decay, which lowers the rate at one blow."""
-    decay_tokens = config.schedule.decay_tokens
-    start, here = layout.tokens - decay_tokens, past.here.tokens
-    if decay_tokens and past.stages and start < here and not is_whole_run(config, past):
-        raise ValueError(
-            f"schedule: decay_tokens={decay_tokens} would begin at {start} tokens, before the checkpoint's "
-            f"{here}; at most {layout.tokens - here} are left"
-        )
+        derived = _under_seesaw(config, past, config.batch.schedule)
+    else:
+        scheduled = partial(config.batch.schedule.sequences_at, first=config.batch.sequences)
+        layout = lay_out(config, past, scheduled)
+        derived = _derived(past, layout, _bound(config, layout.batch, layout.tokens))
+    _check_decay(config, derived)
+    _probe(config, derived)
+    return derived
 
 
 def _under_seesaw(config: Config, past: Past, seesaw: Seesaw) -> Derived:
@@ -113,34 +112,39 @@ def _under_seesaw(config: Config, past: Past, seesaw: Seesaw) -> Derived:
             f"batch.schedule: seesaw lets the batch follow the learning rate, and {config.schedule.name}'s "
             "rate follows the batch; choose another schedule, or a batch schedule that counts tokens"
         )
-    first, constant = config.batch.sequences, ConstantBatch(batch_tokens=config.batch.tokens)
-    plain = lay_out(config, past, lambda tokens: first)
-    lr = _bound(config, constant, plain.tokens)
-    check_seesaw(config, lr, plain.tokens)
-    sequences_at = under_seesaw(config, lr, seesaw)
+    first, total_tokens = config.batch.sequences, plain_tokens(config, past)
+    lr = _bound(config, ConstantBatch(batch_tokens=config.batch.tokens), total_tokens)
+    check_seesaw(config, lr, total_tokens)
+    sequences_at = batch_under(config, lr, seesaw)
     return _derived(past, lay_out(config, past, sequences_at), with_root(lr, sequences_at, first))
 
 
 def _bound(config: Config, batch: BatchSchedule, total_tokens: int) -> LearningRate:
     try:
-        lr = config.schedule.bind(batch=batch, total_tokens=total_tokens)
+        return bound(config.schedule, batch, total_tokens)
     except ValueError as error:
         raise ValueError(f"schedule: {error}") from None
-    for tokens in (0, 1, total_tokens // 2, total_tokens):
-        _probe(lr, tokens, config.schedule.name)
-    return lr
 
 
-def _probe(lr: LearningRate, tokens: int, name: str) -> None:
-    """ValueError where a schedule, which may be anyone's, does not give a rate."""
-    try:
-        value = lr(tokens)
-    except Exception as error:
+def _check_decay(config: Config, derived: Derived) -> None:
+    """ValueError where a run would begin in the middle of its decay, which lowers the rate at one blow."""
+    decay_tokens, here = config.schedule.decay_tokens, derived.first_tokens
+    start = derived.tokens - decay_tokens
+    if decay_tokens and start < here and not is_whole_run(config, derived.past):
         raise ValueError(
-            f"schedule: {name} fails at {tokens} tokens with {type(error).__name__}: {error}"
-        ) from None
-    if not (isinstance(value, (int, float)) and 0 <= value < math.inf):
-        raise ValueError(f"schedule: {name} gives {value!r} at {tokens} tokens, which is no learning rate")
+            f"schedule: decay_tokens={decay_tokens} would begin at {start} tokens, before the run, which "
+            f"begins at {here}; at most {derived.tokens - here} are left"
+        )
+
+
+def _probe(config: Config, derived: Derived) -> None:
+    """ValueError where somebody else's schedule gives no rate to an update, of very many to a sample."""
+    steps = range(derived.first_step, derived.steps, max(1, (derived.steps - derived.first_step) // PROBES))
+    places = (derived.timeline.update(step).tokens for step in steps)
+    try:
+        probe(config.schedule, derived.lr, places)
+    except ValueError as error:
+        raise ValueError(f"schedule: {error}") from None
 
 
 def _derived(past: Past, layout: Layout, lr: LearningRate) -> Derived:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from megatron_lite.schedules.timeline import Point, Segment
+from pretrain.config.batches import BatchSpan
 
 BEGINNING = Point()
 
@@ -51,6 +52,7 @@ class Past:
     here: Point = BEGINNING  # where the run goes on
     stages: tuple[StagePlan, ...] = ()  # the last of them as far as it was trained
     segments: tuple[Segment, ...] = ()
+    batches: tuple[BatchSpan, ...] = ()
     moments_from: int = 0  # tokens at which the optimizer's moments began
 
     @classmethod

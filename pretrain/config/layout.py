@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from megatron_lite.schedules.timeline import Point, Segment, stretch
-from pretrain.config.batches import BatchOverTime, SequencesAt, sequences_of
+from pretrain.config.batches import BatchOverTime, spans_of
 from pretrain.config.history import Past, StagePlan
 
 if TYPE_CHECKING:
@@ -29,28 +29,30 @@ class Layout:
         return self.segments[-1].end.tokens
 
 
-def lay_out(config: Config, past: Past, scheduled: SequencesAt) -> Layout:
+def lay_out(config: Config, past: Past, scheduled: Callable[[int], int]) -> Layout:
     """Every stage in whole updates; ValueError where the stages do not go on from the past.
+
+    `scheduled`: sequences in the batch at a number of tokens, for stages that have none of their own.
 
     Where the first stage has the name of the past's first, the config describes the whole run and its begun
     stages go on. Otherwise its stages come after the past.
     """
     behind, ahead = _divided(config, past)
-    segments, here = list(past.segments), past.here
-    own: list[tuple[StagePlan, SequencesAt]] = []
+    stages, segments, batches = list(behind), list(past.segments), list(past.batches)
+    here = past.here
     for stage, begun in ahead:
-        sequences_at = sequences_of(stage, config, scheduled)
         plan = begun or _first_plan(stage, config, here)
-        new = tuple(_updates(stage, plan, here, sequences_at))
+        new = tuple(_updates(stage, plan, here, scheduled))
         segments.extend(new)
+        batches.extend(spans_of(stage, config, new))
         here = new[-1].end if new else here
-        own.append((plan.until(here), sequences_at))
+        stages.append(plan.until(here))
     if here == past.here:
         raise ValueError(f"stages: nothing is left to train behind {here.tokens} tokens; make them longer")
     return Layout(
-        stages=(*behind, *(plan for plan, _ in own)),
+        stages=tuple(stages),
         segments=tuple(segments),
-        batch=BatchOverTime(past=past.segments, stages=tuple(own)),
+        batch=BatchOverTime(spans=tuple(batches)),
     )
 
 
@@ -93,11 +95,14 @@ def _goes_on(begun: StagePlan, stage: Stage, config: Config) -> StagePlan:
     return replace(begun, micro_sequences=stage.micro_sequences or config.batch.micro_sequences)
 
 
-def _updates(stage: Stage, plan: StagePlan, here: Point, sequences_at: SequencesAt) -> Iterator[Segment]:
+def _updates(
+    stage: Stage, plan: StagePlan, here: Point, scheduled: Callable[[int], int]
+) -> Iterator[Segment]:
+    own = stage.sequences
     return stretch(
         here,
         tokens=stage.tokens - plan.tokens,
-        sequences_at=sequences_at,
+        sequences_at=scheduled if own is None else lambda tokens: own,
         sequence_length=plan.sequence_length,
     )
 

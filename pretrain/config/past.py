@@ -62,7 +62,7 @@ def branch_point(checkpoint: Checkpoint) -> Past:
             "run.init_from begins with weights."
         )
     position = checkpoint.position
-    past = derive(saved_config(checkpoint), saved_past(checkpoint)).until(position.step)
+    past = derive(_without_schedule(checkpoint), saved_past(checkpoint)).until(position.step)
     found = (past.here.step, past.here.tokens, past.here.sequence)
     if found != (position.step, position.tokens, position.sequence):
         raise UserError(
@@ -74,12 +74,32 @@ def branch_point(checkpoint: Checkpoint) -> Past:
 
 def saved_config(checkpoint: Checkpoint) -> Config:
     """The config of the run that wrote a checkpoint."""
+    return _parsed(checkpoint, checkpoint.state.get("config", {}))
+
+
+def _parsed(checkpoint: Checkpoint, sections: Any) -> Config:
     try:
-        return parse_config(checkpoint.state["config"])
-    except (KeyError, ValidationError) as error:
+        return parse_config(sections)
+    except ValidationError as error:
         raise UserError(f"{checkpoint.folder}: its config is not one of this version's ({error}).") from None
     except UserError as error:
         raise UserError(f"{checkpoint.folder}: its config cannot be read again: {error}") from None
+
+
+def _without_schedule(checkpoint: Checkpoint) -> Config:
+    """The config of the run that wrote a checkpoint, as far as its batches and stages follow from it.
+
+    Its learning rate is of no account behind a branch, and one of somebody's own may be gone; but seesaw's
+    batches follow from it.
+    """
+    sections = checkpoint.state.get("config", {})
+    try:
+        if sections["batch"]["schedule"]["name"] == "seesaw":
+            return saved_config(checkpoint)
+    except (KeyError, TypeError):  # older than batch schedules, or damaged, which is said below
+        pass
+    plain = {"name": "constant", "lr_max": 1.0}
+    return _parsed(checkpoint, {**sections, "schedule": plain})
 
 
 def saved_past(checkpoint: Checkpoint) -> Past | None:

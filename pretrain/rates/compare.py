@@ -14,6 +14,7 @@ from pretrain.config.document import parse
 from pretrain.config.errors import describe
 from pretrain.config.from_file import FromFile
 from pretrain.config.load import parse_config
+from pretrain.config.past import derived_of
 from pretrain.config.plugins import load_plugins
 from pretrain.config.schema import Config
 from pretrain.errors import UserError, nearest
@@ -84,7 +85,7 @@ def _taken(own: Schedule, keys: Collection[str], name: str) -> dict[str, Any]:
 
 def _has_own_end(config: Config) -> bool:
     """Whether the body falls towards the end of the run, or is one that nobody wants a tail behind."""
-    schedule, tokens = config.schedule, sum(stage.tokens for stage in config.stages)
+    schedule, tokens = config.schedule, derived_of(config).tokens
     places = [schedule.warmup_tokens + index * tokens // LOOKED_AT for index in range(LOOKED_AT)]
     bodies = [[schedule.body(n, config.batch.tokens, end) for n in places] for end in (tokens, 2 * tokens)]
     return bodies[0] != bodies[1] or isinstance(schedule, (Constant, FromFile))

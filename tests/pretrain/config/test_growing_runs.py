@@ -130,6 +130,10 @@ def test_seesaw_where_the_rate_halves() -> None:
         ),
         (["stages.1.sequences=9"], "batch.sequences: 9 .from 901120 tokens on. is not a multiple"),
         (["stages.1.sequence_length=1024"], "stages.1.sequence_length: 1024 is more than"),
+        (
+            ["run.init_from=a", "run.init_tokens=8M", "stages.0.tokens=1", "stages.1.tokens=1"],
+            "would begin at 77",
+        ),
         (["run.init_tokens=5M"], "run.init_tokens: 5000000 tokens of no weights"),
         (["run.init_from=a", "run.branch_from=b"], "leave out run.init_from"),
     ],
@@ -164,6 +168,10 @@ def test_a_rate_that_rises_with_the_batch_is_worth_a_word() -> None:
             "ends at 8 sequences, before 80",
         ),
         (["stages.1.sequence_length=256"], "python is read in sequences of 256, 512 tokens"),
+        (["schedule.warmup_tokens=99M", "schedule.decay_tokens=0"], "in the middle of a warm-up of 99M"),
+        (["batch.sequences=4096", "schedule.decay_tokens=0"], "1.2M tokens become 4.194M"),
+        (["optimizer.betas=[0.9, 0.99]", "optimizer.adam_beta2={half_life_tokens: 7M}"], "0.99 has no part"),
+        (["optimizer.adam_beta2={half_life_tokens: 7M}"], ""),
     ):
         config = load("tiny_moe", overrides)
         found = " ".join(advice(config, derive(config)))

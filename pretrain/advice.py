@@ -71,8 +71,8 @@ def _warmup(config: Config, derived: Derived) -> Iterator[str]:
     warmup_tokens = config.schedule.warmup_tokens
     if warmup_tokens > derived.tokens:
         yield (
-            f"schedule.warmup_tokens: the run ends at {format_count(derived.tokens)} tokens, in the middle of "
-            f"a warm-up of {format_count(warmup_tokens)}; its rate never gets beyond "
+            f"schedule.warmup_tokens: the run ends at {format_count(derived.tokens)} tokens, in the middle "
+            f"of a warm-up of {format_count(warmup_tokens)}; its rate never gets beyond "
             f"{derived.lr(derived.tokens):.3g}"
         )
 

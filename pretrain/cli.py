@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import typer
 
 from pretrain.commands import coord_check, export, import_, lr, plan
+from pretrain.commands.laws import advise, batch, fit_curve, fit_lr, optimise, predict, scale
 from pretrain.errors import UserError
 
 app = typer.Typer(
@@ -26,6 +27,15 @@ app.command()(lr.lr)
 app.command("coord-check")(coord_check.coord_check)
 app.command()(export.export)
 app.command("import")(import_.import_)
+laws = typer.Typer(help="Laws of learning rates, loss curves, batches and scale.", no_args_is_help=True)
+laws.command("fit-lr")(fit_lr.fit_lr)
+laws.command()(advise.advise)
+laws.command()(batch.batch)
+laws.command()(scale.scale)
+laws.command("fit-curve")(fit_curve.fit_curve)
+laws.command()(predict.predict)
+laws.command()(optimise.optimise)
+app.add_typer(laws, name="laws")
 
 
 @app.callback()

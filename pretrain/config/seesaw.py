@@ -21,9 +21,9 @@ POINTS = 1000  # at which a schedule is looked at: does it rise again?
 def plain_tokens(config: Config, past: Past) -> int:
     """The length that the run would have with its first batch throughout, its past included."""
     behind = () if is_whole_run(config, past) else past.stages
-    stages = [stage.tokens for stage in (*behind, *config.stages)]
+    lengths = [*(stage.tokens for stage in behind), *(stage.tokens for stage in config.stages)]
     batch_tokens = config.batch.tokens
-    return past.moments_from + sum(-(-tokens // batch_tokens) * batch_tokens for tokens in stages)
+    return past.moments_from + sum(-(-tokens // batch_tokens) * batch_tokens for tokens in lengths)
 
 
 def batch_under(config: Config, lr: LearningRate, seesaw: Seesaw) -> Callable[[int], int]:

@@ -1,0 +1,1 @@
+"""`pretrain laws`: one command a file, each thin over `pretrain.laws`."""

@@ -25,14 +25,15 @@ setup(
         "pretrain.launch",
     ],
     package_dir={"pretrain.configs": "configs", "pretrain.launch": "launch"},
-    package_data={"pretrain.configs": ["*.yaml"]},
+    package_data={"pretrain.configs": ["*.yaml"], "pretrain.launch": ["slurm/*.sbatch"]},
     install_requires=[
         "torch==2.13.*",  # an open range installs another CUDA with every release
         "deepspeed>=0.19.6",
         "transformers>=5.0",
         "datasets>=4.0",
         "sentencepiece>=0.2",
-        "tiktoken>=0.7",
+        "tiktoken>=0.9",
+        "protobuf>=4",
         "zstandard>=0.22",
         "safetensors>=0.5",
         "pydantic>=2.8",

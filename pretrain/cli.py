@@ -11,7 +11,17 @@ from collections.abc import Sequence
 
 import typer
 
-from pretrain.commands import coord_check, export, import_, lr, plan
+from pretrain.commands import (
+    coord_check,
+    data_build,
+    data_inspect,
+    data_verify,
+    export,
+    import_,
+    lr,
+    plan,
+    tokenizer,
+)
 from pretrain.commands.laws import advise, batch, fit_curve, fit_lr, optimise, predict, scale
 from pretrain.errors import UserError
 
@@ -27,6 +37,15 @@ app.command()(lr.lr)
 app.command("coord-check")(coord_check.coord_check)
 app.command()(export.export)
 app.command("import")(import_.import_)
+data = typer.Typer(help="Build, look at and check token shards.", no_args_is_help=True)
+data.command("build")(data_build.build)
+data.command("inspect")(data_inspect.data_inspect)
+data.command("verify")(data_verify.data_verify)
+app.add_typer(data, name="data")
+tokenizers = typer.Typer(help="Train a tokenizer, and look at one.", no_args_is_help=True)
+tokenizers.command()(tokenizer.train)
+tokenizers.command()(tokenizer.inspect)
+app.add_typer(tokenizers, name="tokenizer")
 laws = typer.Typer(help="Laws of learning rates, loss curves, batches and scale.", no_args_is_help=True)
 laws.command("fit-lr")(fit_lr.fit_lr)
 laws.command()(advise.advise)

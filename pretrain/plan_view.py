@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from megatron_lite.options import format_count
+from pretrain.data.mixture import describe_mix
 from pretrain.memory import readable
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def _facts(plan: Plan) -> Iterator[tuple[str, int]]:
 def _stages(plan: Plan) -> Table:
     table = _table("stages", "name", "tokens", "rounded up by", "steps", "mix")
     for stage, asked in zip(plan.stages, plan.asked_tokens, strict=True):
-        mix = ", ".join(f"{name} {weight:g}" for name, weight in stage.mix.items())
-        table.add_row(stage.name, f"{stage.tokens:,}", f"{stage.tokens - asked:,}", f"{stage.steps:,}", mix)
+        numbers = (f"{number:,}" for number in (stage.tokens, stage.tokens - asked, stage.steps))
+        table.add_row(stage.name, *numbers, describe_mix(stage.mix))
     return table
 
 

@@ -134,7 +134,7 @@ def uses_of(package: str) -> Iterator[str]:
             ),
         ),
         ("transformers", ("pretrain/exchange/", "benchmarks/")),
-        ("sentencepiece", "pretrain/data/"),
+        ("sentencepiece", ("pretrain/data/", "benchmarks/")),
         ("flash_attn", "megatron_lite/kernels/"),
     ],
 )

@@ -55,9 +55,10 @@ def prepare_text(file: Path, *, data_root: str, tokens: int, sequence_length: in
     """Write `tokens` tokens of the default corpus, tokenized by a small tokenizer of its own, to `file`."""
     from pretrain.config.derive import derive
     from pretrain.config.load import load
+    from pretrain.data.held_out import ValidationData
     from pretrain.data.prepare import prepare
     from pretrain.data.progress import SilentProgress
-    from pretrain.data.training import TrainingData, ValidationData
+    from pretrain.data.training import TrainingData
 
     rows = tokens // sequence_length
     overrides = [

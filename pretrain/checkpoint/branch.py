@@ -12,11 +12,29 @@ from pretrain.checkpoint.format import SEAL
 from pretrain.checkpoint.load import Checkpoint
 from pretrain.config.derive import Derived
 from pretrain.config.schema import Config
+from pretrain.data.tokenizer import find_folder
+from pretrain.data.tokenizer_options import TrainedOptions
 from pretrain.errors import UserError
 from pretrain.exchange.source import check_same, saved_shape
 from pretrain.files import replace
 
 PARENT = "parent"  # the file of a run folder that says what it branched from
+
+
+def with_tokenizer(config: Config, origin: Checkpoint | None) -> Config:
+    """The config of a branch with the tokenizer of its trunk: one trained anew on other sources is another.
+
+    A config that names a tokenizer itself, and a run that is no branch, stay as they are.
+    """
+    wanted = origin.state.get("fingerprint", {}).get("tokenizer") if origin else None
+    if config.run.branch_from is None or config.data.tokenizer.kind != "sentencepiece" or wanted is None:
+        return config
+    assert origin is not None
+    for root in (config.data.root, origin.state["config"]["data"]["root"]):
+        if folder := find_folder(Path(root).expanduser(), wanted):
+            tokenizer = TrainedOptions(kind="trained", path=str(folder))
+            return config.model_copy(update={"data": config.data.model_copy(update={"tokenizer": tokenizer})})
+    return config
 
 
 def check_branch(

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from megatron_lite.model.documents import Documents, documents
 from megatron_lite.model.loss import IGNORE
+from pretrain.data.packing import PADDING
+
+assert PADDING == IGNORE, "padding is a target that is not predicted"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +44,18 @@ def batch_of(rows: np.ndarray, end_id: int, *, document_mask: bool) -> Batch:
     """The batch of rows [B, S+1].
 
     With `document_mask`, documents end at their end token: attention stays inside, positions restart, and
-    the end token predicts nothing.
+    the end token predicts nothing. Padding is read as end tokens and predicts nothing; all that a row has
+    together is one document there, and comes last, so that no token attends to it in any case.
     """
-    rows_B = torch.from_numpy(rows)
-    tokens_BS, targets_BS = rows_B[:, :-1].contiguous(), rows_B[:, 1:].clone()
+    inputs_BS = np.ascontiguousarray(rows[:, :-1], dtype=np.int64)
+    targets_BS = rows[:, 1:].astype(np.int64)
+    ends_BS = inputs_BS == end_id
     if document_mask:
-        targets_BS[tokens_BS == end_id] = IGNORE
+        targets_BS[ends_BS] = IGNORE
+    row_documents = documents(torch.from_numpy(inputs_BS), end_id if document_mask else None)
+    tokens_BS = np.where(inputs_BS == PADDING, end_id, inputs_BS)
     return Batch(
-        tokens_T=tokens_BS.flatten(),
-        targets_T=targets_BS.flatten(),
-        documents=documents(tokens_BS, end_id if document_mask else None),
+        tokens_T=torch.from_numpy(tokens_BS).flatten(),
+        targets_T=torch.from_numpy(targets_BS).flatten(),
+        documents=row_documents,
     )

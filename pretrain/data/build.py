@@ -2,138 +2,129 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
+import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from pretrain.data.collect import collect
-from pretrain.data.encode import encode
-from pretrain.data.folders import publish, scratch
-from pretrain.data.layout import Layout
-from pretrain.data.manifest import Counts, FileRecord, Manifest, write_manifest
+from pretrain.data.folders import BUILDING, fresh, publish, remove_others
+from pretrain.data.layout import Layout, key
+from pretrain.data.manifest import read_manifest
 from pretrain.data.options import DataOptions
-from pretrain.data.progress import Progress, Task
-from pretrain.data.shards import ShardWriter
-from pretrain.data.sources.base import Reason, SourceReader
-from pretrain.data.split import Split, split
+from pretrain.data.progress import Progress
+from pretrain.data.source_build import SourceBuild
+from pretrain.data.sources.base import SourceReader
+from pretrain.data.sources.options import TextSource
+from pretrain.data.sources.parts import Grain
 from pretrain.data.spool import Spool
-from pretrain.data.tokenizer import Tokenizer, load_tokenizer
-from pretrain.data.tokenizer_training import sample, train_tokenizer
+from pretrain.data.tokenizer import load_tokenizer
+from pretrain.data.tokenizer_options import SentencePieceOptions
+from pretrain.data.tokenizer_training import sample
+from pretrain.data.tokenizers.making import make_tokenizer
+from pretrain.data.workers import available_cores
 from pretrain.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collected:
-    """A source's documents, and on which side each is."""
-
-    spool: Spool
-    split: Split
-    skipped: Counter[Reason]
-
-    @property
-    def train_bytes(self) -> int:
-        """Size of the training text."""
-        return int(self.spool.lengths[self.split.train].sum())
-
-
-@dataclass(frozen=True, kw_only=True)
 class Build:
-    """What a build needs to know."""
+    """What a build needs to know. What it leaves when killed, the next one with the same inputs uses."""
 
     data: DataOptions
     readers: Mapping[str, SourceReader]
     folders: Layout
     say: Callable[[str], None]
     progress: Progress
+    grain: Grain = field(default_factory=Grain)
 
     def run(self) -> None:
         """Build what is missing, which may be nothing: another process may have held the lock before."""
+        remove_others(self.folders.root, {self._work(name) for name in self.readers})
         need_tokenizer = not self.folders.tokenizer.is_dir()
         missing = [name for name, folder in self.folders.sources.items() if not folder.is_dir()]
-        with scratch(self.folders.root) as work, ExitStack() as stack:
-            names = list(self.readers) if need_tokenizer else missing
-            collected = {name: self._collect(name, work, stack) for name in names}
+        need_all = need_tokenizer and self._is_trained
+        try:
+            for name in self.readers if need_all else missing:
+                self._collect(self._builds[name])
             if need_tokenizer:
-                self._train_tokenizer(collected, work)
-            tokenizer = load_tokenizer(self.folders.tokenizer)
+                self._make_tokenizer()
             for name in missing:
-                self._encode(name, collected[name], tokenizer, work)
+                self._finish(name, self._builds[name])
+        finally:
+            self._clean()
 
-    def _collect(self, name: str, work: Path, stack: ExitStack) -> Collected:
-        reader, spool = self.readers[name], Spool(work / f"{name}.text")
-        stack.callback(spool.close)
-        with self.progress.task(f"collecting {name}", reader.estimated_bytes(), "B") as task:
-            skipped = collect(reader, spool, task)
-        if not len(spool):
-            found = ", ".join(f"{count:,} {reason}" for reason, count in sorted(skipped.items()))
-            raise UserError(
-                f"data.sources.{name}: there is no usable text. Found: {found or 'nothing at all'}."
-                " Point it at text in UTF-8."
-            )
-        sides = split(spool, self.data.validation_share)
-        if len(sides.near_copies):
-            skipped[Reason.NEAR_COPY] = len(sides.near_copies)
-        return Collected(spool=spool, split=sides, skipped=skipped)
+    @property
+    def _is_trained(self) -> bool:
+        return self.data.tokenizer.kind == "sentencepiece"
 
-    def _train_tokenizer(self, collected: Mapping[str, Collected], work: Path) -> None:
-        options = self.data.tokenizer
-        folder = work / "tokenizer"
-        folder.mkdir()
-        self.say(f"training a tokenizer of {options.vocab_size:,} pieces")
-        train_tokenizer(_sample(collected, options.sample_bytes), options, folder)
+    @cached_property
+    def _builds(self) -> dict[str, SourceBuild]:
+        return {name: self._build_of(name) for name in self.readers}
+
+    def _build_of(self, name: str) -> SourceBuild:
+        options = self.data.sources[name]
+        assert isinstance(options, TextSource)
+        return SourceBuild(
+            name=name,
+            options=options,
+            reader=self.readers[name],
+            share=self.data.validation_share,
+            work=self._work(name),
+            num_workers=available_cores(),
+            say=self.say,
+            progress=self.progress,
+            grain=self.grain,
+        )
+
+    def _work(self, name: str) -> Path:
+        """Named by what its contents depend on: another build of the same text goes on with them."""
+        depends_on = key(self.folders.texts[name], self.grain.part_bytes, self.grain.volume_bytes)
+        return self.folders.root / f"{BUILDING}{name}-{depends_on}"
+
+    def _collect(self, build: SourceBuild) -> None:
+        if build.has_begun:
+            self.say(f"{build.name}: going on with what an earlier build left")
+        build.collect()
+        try:
+            build.check_collected()
+        except UserError:
+            shutil.rmtree(build.work)
+            raise
+
+    def _make_tokenizer(self) -> None:
+        folder = fresh(self.folders.root / f"{BUILDING}tokenizer")
+        make_tokenizer(self.data.tokenizer, self._sample, folder)
         publish(folder, self.folders.tokenizer)
 
-    def _encode(self, name: str, collected: Collected, tokenizer: Tokenizer, work: Path) -> None:
-        folder = work / f"{name}.shards"
-        folder.mkdir()
-        sides = {"train": collected.split.train, "validation": collected.split.validation}
-        num_bytes = collected.spool.lengths[np.concatenate(list(sides.values()))].sum()
-        counts: dict[str, Counts] = {}
-        files: dict[str, FileRecord] = {}
-        with self.progress.task(f"encoding {name}", float(num_bytes), "B") as task:
-            for side, documents in sides.items():
-                counts[side], written = _encode_side(
-                    collected.spool, documents, tokenizer, folder / side, task
-                )
-                files |= written
-        manifest = Manifest(
-            source={"name": name, **self.data.sources[name].model_dump()},
-            validation_share=self.data.validation_share,
-            tokenizer_sha256=tokenizer.sha256,
-            vocab_size=tokenizer.vocab_size,
-            train=counts["train"],
-            validation=counts["validation"],
-            skipped=dict(sorted(collected.skipped.items())),
-            files=files,
-        )
-        write_manifest(manifest, folder)
-        publish(folder, self.folders.sources[name])
-        self.say(f"{name}: {manifest.describe()}")
+    def _sample(self) -> Iterator[str]:
+        """Training text alone, from each source in proportion to its size."""
+        if not self._builds:
+            raise UserError(
+                "data.tokenizer: there is no text to train it on, since all sources are shards that are there"
+                " already. Choose the tokenizer that they were encoded with."
+            )
+        options = self.data.tokenizer
+        assert isinstance(options, SentencePieceOptions)
+        self.say(f"training a tokenizer of {options.vocab_size:,} pieces")
+        texts: list[tuple[Spool, np.ndarray]] = [build.train_text() for build in self._builds.values()]
+        sizes = [int(spool.lengths[numbers].sum()) for spool, numbers in texts]
+        for (spool, numbers), size in zip(texts, sizes, strict=True):
+            yield from sample(spool, numbers, options.sample_bytes * size // max(1, sum(sizes)))
 
+    def _finish(self, name: str, build: SourceBuild) -> None:
+        tokenizer = load_tokenizer(self.folders.tokenizer)
+        build.encode(tokenizer, self.folders.tokenizer)
+        folder = self.folders.sources[name]
+        publish(build.finish(tokenizer, inputs=folder.name.rpartition("-")[2]), folder)
+        shutil.rmtree(build.work, ignore_errors=True)
+        self.say(f"{name}: {read_manifest(folder).describe()}")
 
-def _sample(collected: Mapping[str, Collected], num_bytes: int) -> Iterator[str]:
-    """Training text alone, from each source in proportion to its size."""
-    total = sum(source.train_bytes for source in collected.values())
-    for source in collected.values():
-        part = num_bytes * source.train_bytes // max(1, total)
-        yield from sample(source.spool, source.split.train, part)
-
-
-def _encode_side(
-    spool: Spool, documents: np.ndarray, tokenizer: Tokenizer, prefix: Path, task: Task
-) -> tuple[Counts, dict[str, FileRecord]]:
-    writer = ShardWriter(prefix, tokenizer.vocab_size)
-    encode(spool, documents, tokenizer, writer, len(os.sched_getaffinity(0)), task)
-    counts = Counts(
-        documents=len(documents), tokens=writer.num_tokens, bytes=int(spool.lengths[documents].sum())
-    )
-    files = {
-        name: FileRecord(bytes=prefix.with_name(name).stat().st_size, sha256=digest)
-        for name, digest in writer.close().items()
-    }
-    return counts, files
+    def _clean(self) -> None:
+        """Remove what nobody would go on from."""
+        shutil.rmtree(self.folders.root / f"{BUILDING}tokenizer", ignore_errors=True)
+        for build in self._builds.values():
+            is_done = build.name in self.folders.sources and self.folders.sources[build.name].is_dir()
+            if is_done or not build.has_begun:
+                shutil.rmtree(build.work, ignore_errors=True)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from pretrain.data.layout import Layout
 from pretrain.data.manifest import Manifest, read_manifest
+from pretrain.data.progress import Progress, SilentProgress
 from pretrain.data.shards import TokenShard
 from pretrain.data.tokenizer import Tokenizer, load_tokenizer
+from pretrain.data.verify import demand, verify_folder
 from pretrain.errors import UserError
 
 
@@ -37,8 +39,8 @@ class Corpus:
         return hashes
 
 
-def open_folders(folders: Layout) -> Corpus:
-    """The corpus in these folders."""
+def open_folders(folders: Layout, *, strict: bool = False, progress: Progress | None = None) -> Corpus:
+    """The corpus in these folders; with `strict`, once all of it is read and no byte has changed."""
     tokenizer = load_tokenizer(folders.tokenizer)
     sources = {}
     for name, folder in folders.sources.items():
@@ -47,6 +49,8 @@ def open_folders(folders: Layout) -> Corpus:
             raise UserError(
                 f"{folder} was encoded with another tokenizer than {folders.tokenizer}: delete both."
             )
+        if strict:
+            demand(verify_folder(folder, tokenizer, progress or SilentProgress()))
         train, validation = TokenShard(folder / "train"), TokenShard(folder / "validation")
         sources[name] = SourceShards(train=train, validation=validation, manifest=manifest)
     return Corpus(tokenizer=tokenizer, sources=sources)

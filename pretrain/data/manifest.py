@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pretrain.data.checksums import write_sums
 from pretrain.errors import UserError
+from pretrain.files import replace
 
 MANIFEST_FILE = "manifest.json"
 
@@ -43,6 +46,9 @@ class Manifest(_Record):
     validation: Counts
     skipped: Mapping[str, int]
     files: Mapping[str, FileRecord]
+    skipped_places: Mapping[str, tuple[str, ...]] = {}  # where the first of each reason are
+    inputs: str | None = None  # a hash of all that the files depend on
+    tokenizer_folder: str | None = None  # where the tokenizer was when a command built this
 
     def describe(self) -> str:
         """One line for people: what is there, and what was left out and why."""
@@ -55,8 +61,11 @@ class Manifest(_Record):
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write it into `folder`."""
-    (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    """Write it into `folder`, and beside it the hashes of all files, its own included."""
+    text = manifest.model_dump_json(indent=2) + "\n"
+    replace(folder / MANIFEST_FILE, text)
+    hashes = {name: record.sha256 for name, record in manifest.files.items()}
+    write_sums(folder, hashes | {MANIFEST_FILE: sha256(text.encode()).hexdigest()})
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -39,6 +39,13 @@ class Mixture:
         return i // self.period * self.parts[which] + int(self._counts[i % self.period, which])
 
 
+def describe_mix(weights: Mapping[str, float]) -> str:
+    """The shares that sources really have, for people: their sequences in a period, and its length."""
+    parts = whole_parts(list(weights.values()))
+    shares = ", ".join(f"{name} {part:,}" for name, part in zip(weights, parts, strict=True))
+    return f"{shares} of {sum(parts):,}"
+
+
 def whole_parts(weights: list[float]) -> list[int]:
     """Whole numbers in proportion to the weights: exactly where LARGEST_PERIOD allows, else to 1 part in it.
 

@@ -4,37 +4,34 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from megatron_lite.options import Options, PositiveCount, Share
+from megatron_lite.options import Options, PositiveCount, PositiveReal, Share
+from pretrain.data.sources.options import (
+    FileSource,
+    HubSource,
+    PythonSource,
+    ShardsSource,
+    Source,
+    SourceName,
+)
+from pretrain.data.tokenizer_options import SentencePieceOptions as TokenizerOptions
+from pretrain.data.tokenizer_options import TokenizerChoice
+from pretrain.errors import nearest
 
+__all__ = [
+    "DataOptions",
+    "FileSource",
+    "HubSource",
+    "PythonSource",
+    "ShardsSource",
+    "Source",
+    "SourceName",
+    "Stage",
+    "TokenizerOptions",
+]
 
-class PythonSource(Options):
-    """The Python source on this machine: standard library and installed packages."""
-
-    kind: Literal["python"] = "python"
-    max_bytes: PositiveCount = Field(64_000_000, description="stop collecting after this much text")
-
-
-class FileSource(Options):
-    """Local files, read through `datasets`."""
-
-    kind: Literal["text", "jsonl", "parquet"]
-    path: str = Field(description="a file, a folder or a glob")
-    column: str = Field("text", description="the column that holds the document (jsonl, parquet)")
-
-
-SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # names the folder of its shards
-Source = Annotated[PythonSource | FileSource, Field(discriminator="kind")]
-
-
-class TokenizerOptions(Options):
-    """A sentencepiece BPE with byte fallback, trained on a sample of the sources."""
-
-    vocab_size: Annotated[int, Field(ge=512, le=2**20)] = Field(
-        8192, description="pieces, special ones included"
-    )
-    sample_bytes: PositiveCount = Field(8_000_000, description="text that the tokenizer is trained on")
+Packing = Literal["joined", "best_fit"]
 
 
 class DataOptions(Options):
@@ -42,13 +39,35 @@ class DataOptions(Options):
 
     root: str = Field("data", description="folder of tokenizers and token shards, shared by runs")
     sources: dict[SourceName, Source] = Field(min_length=1, description="name -> where its text comes from")
-    tokenizer: TokenizerOptions = Field(TokenizerOptions(), description="the tokenizer that is trained")
+    tokenizer: TokenizerChoice = Field(TokenizerOptions(), description="the tokenizer that is trained")
     validation_share: Annotated[Share, Field(lt=1)] = Field(
         0.02, description="share of each source held out, by group (package, file or document)"
     )
     document_mask: bool = Field(
         True, description="attention stays inside a document; positions restart there"
     )
+    packing: Packing = Field(
+        "joined",
+        description="joined: documents end to end, cut to length, nothing lost; best_fit: documents that "
+        "fit are not cut, and what stays empty is padded",
+    )
+    strict: bool = Field(
+        False, description="read all shards when a run starts, and refuse it if a byte has changed"
+    )
+    max_epochs: dict[SourceName, PositiveReal] = Field(
+        {},
+        description="source -> how often it may be read, 1 being once: a run that would read more is "
+        "refused; a source that is not named is read again, in another order, as often as need be",
+    )
+
+    @model_validator(mode="after")
+    def _limited_sources(self) -> DataOptions:
+        for name in self.max_epochs:
+            if name not in self.sources:
+                known = ", ".join(self.sources)
+                found = nearest(name, self.sources)
+                raise ValueError(f"max_epochs.{name}: no such source; data.sources has {known}.{found}")
+        return self
 
 
 class Stage(Options):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from pretrain.data.build import Build
 from pretrain.data.corpus import Corpus, open_folders
 from pretrain.data.folders import locked
-from pretrain.data.layout import layout
+from pretrain.data.layout import Layout, layout
 from pretrain.data.options import DataOptions
 from pretrain.data.progress import Progress
 from pretrain.data.sources.base import SourceReader
+from pretrain.data.sources.in_place import open_in_place
+from pretrain.data.sources.options import ShardsSource, TextSource
 from pretrain.data.sources.registry import open_source
 from pretrain.errors import UserError
 
@@ -21,13 +24,13 @@ def prepare(data: DataOptions, *, say: Callable[[str], None], progress: Progress
     folders = layout(data, readers)
     if folders.is_built():
         say(f"tokenizer and shards are there already, below {folders.root}")
-        return open_folders(folders)
+        return _open(data, folders, strict=data.strict, progress=progress)
     try:
         with locked(folders.root, lambda: say(f"waiting for another build below {folders.root}")):
             Build(data=data, readers=readers, folders=folders, say=say, progress=progress).run()
     except OSError as error:
         raise UserError(f"data.root: cannot build in '{data.root}': {error}") from error
-    return open_folders(folders)
+    return _open(data, folders, strict=data.strict, progress=progress)
 
 
 def open_corpus(data: DataOptions) -> Corpus:
@@ -38,8 +41,29 @@ def open_corpus(data: DataOptions) -> Corpus:
             f"data.root: '{data.root}' does not hold this corpus on this machine (no {folders.tokenizer})."
             " It must be one folder that all machines of the run see."
         )
-    return open_folders(folders)
+    return _open(data, folders)
+
+
+def _open(
+    data: DataOptions, folders: Layout, *, strict: bool = False, progress: Progress | None = None
+) -> Corpus:
+    """What was built, and the shards that are used in place, in the order of the config."""
+    corpus = open_folders(folders, strict=strict, progress=progress)
+    sources = {
+        name: open_in_place(
+            name, source, corpus.tokenizer, data.validation_share, strict=strict, progress=progress
+        )
+        if isinstance(source, ShardsSource)
+        else corpus.sources[name]
+        for name, source in data.sources.items()
+    }
+    return replace(corpus, sources=sources)
 
 
 def _readers(data: DataOptions) -> dict[str, SourceReader]:
-    return {name: open_source(name, source) for name, source in data.sources.items()}
+    """Of the sources that are text."""
+    return {
+        name: open_source(name, source)
+        for name, source in data.sources.items()
+        if isinstance(source, TextSource)
+    }

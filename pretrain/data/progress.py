@@ -13,6 +13,9 @@ class Task(Protocol):
     def advance(self, amount: float) -> None:
         """Note that `amount` more units are done."""
 
+    def note(self, text: str) -> None:
+        """Show this beside it from now on, such as a second rate."""
+
 
 class Progress(Protocol):
     """Shows tasks with their rate and the time left."""
@@ -23,6 +26,9 @@ class Progress(Protocol):
 
 class _SilentTask:
     def advance(self, amount: float) -> None:
+        pass
+
+    def note(self, text: str) -> None:
         pass
 
 

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 
-from pretrain.data.spool import Spool
 
-LONG_LINE_BYTES = 24  # shorter lines (`return None`, `else:`) are alike in unrelated texts
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """Numbers of documents: to train on, to validate on, and near copies that are in neither."""
-
-    train: np.ndarray
-    validation: np.ndarray
-    near_copies: np.ndarray
+def first_of_each(digests: np.ndarray) -> np.ndarray:
+    """Which documents are not byte by byte the same as one before."""
+    order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: the first of equals stays first
+    ordered = digests[order]
+    first = np.ones(len(digests), dtype=bool)
+    first[order[1:]] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    return first
 
 
-def split(spool: Spool, share: float) -> Split:
-    """Hold out `share` of the bytes by whole groups, less the documents that training text repeats."""
-    if share and len(spool) == 1:
-        _cut_in_two(spool, share)
-    groups, of_document = np.unique(spool.groups, return_inverse=True)
-    sizes = np.bincount(of_document, weights=spool.lengths, minlength=len(groups))
-    held_out = np.isin(of_document, _choose(sizes.astype(np.int64).tolist(), share))
-    train, candidates = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    copies = _near_copies(spool, train, candidates)
-    return Split(train=train, validation=candidates[~copies], near_copies=candidates[copies])
+def held_out(groups: np.ndarray, lengths: np.ndarray, share: float) -> np.ndarray:
+    """Which documents to hold out, by whole groups: `share` of the bytes."""
+    names, of_document = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(of_document, weights=lengths, minlength=len(names))
+    return np.isin(of_document, _choose(sizes.astype(np.int64).tolist(), share))
 
 
 def _choose(sizes: list[int], share: float) -> list[int]:
@@ -51,27 +39,20 @@ def _choose(sizes: list[int], share: float) -> list[int]:
     return sorted(chosen)
 
 
-def _cut_in_two(spool: Spool, share: float) -> None:
+def cut_in_two(data: bytes, share: float) -> tuple[bytes, ...]:
     """A source of one document holds out the end of it, from a line break if there is one."""
-    data = spool.read(0)
     at = data.rfind(b"\n", 0, round(len(data) * (1 - share))) + 1
     if at == 0:
         at = round(len(data) * (1 - share))
         while at > 0 and at < len(data) and data[at] & 0xC0 == 0x80:  # inside a character
             at -= 1
-    if 0 < at < len(data):
-        spool.cut(at)
+    return (data[:at], data[at:]) if 0 < at < len(data) else (data,)
 
 
-def _near_copies(spool: Spool, train: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Which candidates have half or more of their distinct long lines in training text too."""
-    lines = [set(_long_lines(spool.read(number))) for number in candidates.tolist()]
-    wanted: set[bytes] = set().union(*lines)
-    repeated: set[bytes] = set()
-    for number in train.tolist() if wanted else ():
-        repeated.update(wanted.intersection(_long_lines(spool.read(number))))
-    return np.array([bool(own) and 2 * len(own & repeated) >= len(own) for own in lines], dtype=bool)
-
-
-def _long_lines(data: bytes) -> Iterator[bytes]:
-    return (line for line in map(bytes.strip, data.split(b"\n")) if len(line) >= LONG_LINE_BYTES)
+def near_copies(num_lines: np.ndarray, repeated: np.ndarray) -> np.ndarray:
+    """Which documents have half or more of their distinct long lines (`num_lines`) in training text too."""
+    found = np.zeros(len(num_lines) + 1, dtype=np.int64)
+    np.cumsum(repeated, out=(sums := np.zeros(len(repeated) + 1, dtype=np.int64))[1:])
+    np.cumsum(num_lines, out=found[1:])
+    own = np.diff(sums[found])
+    return (num_lines > 0) & (2 * own >= num_lines)

@@ -1,65 +1,47 @@
-"""The documents of a source on disk while its shards are built: written once, read at random by number."""
+"""The documents of a source while it is built: those of all its volumes by number, read at random."""
 
 from __future__ import annotations
 
-import os
-from array import array
-from collections.abc import Iterator
-from hashlib import blake2b
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from pretrain.data.volumes import DOCUMENT, Volume
+
 
 class Spool:
-    """UTF-8 texts one after another in a file; 24 bytes a document in memory."""
+    """UTF-8 texts over several files; 40 bytes a document in memory."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file.open("wb+")
-        self._offsets = array("q", [0])
-        self._groups = array("Q")  # hashes of the groups' names
-
-    def append(self, data: bytes, group: str) -> None:
-        """Add a document that is held out together with the others of its group."""
-        self._file.write(data)
-        self._offsets.append(self._offsets[-1] + len(data))
-        self._groups.append(
-            int.from_bytes(blake2b(group.encode("utf-8", "surrogatepass"), digest_size=8).digest())
-        )
-
-    def finish(self) -> None:
-        """Make what was appended readable."""
-        self._file.flush()
-
-    def close(self) -> None:
-        """Release the file."""
-        self._file.close()
+    def __init__(self, volumes: Sequence[Volume]) -> None:
+        self._volumes = list(volumes)
+        tables = [volume.documents() for volume in volumes]
+        table = np.concatenate([np.empty(0, DOCUMENT), *tables])
+        self.lengths: np.ndarray = np.ascontiguousarray(table["length"])  # bytes of each document
+        self.groups: np.ndarray = np.ascontiguousarray(table["group"])  # documents that stay together
+        self.digests: np.ndarray = np.ascontiguousarray(table["digest"])  # of the text, in two halves
+        self._first = np.cumsum([0, *map(len, tables)])  # document of each volume
+        self._ends = np.cumsum(self.lengths)
 
     def __len__(self) -> int:
-        return len(self._groups)
+        return len(self.lengths)
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """Bytes of each document."""
-        return np.diff(np.array(self._offsets, dtype=np.int64))
-
-    @property
-    def groups(self) -> np.ndarray:
-        """A number for the group of each document."""
-        return np.array(self._groups, dtype=np.uint64)
+    def bounds(self) -> Iterator[slice]:
+        """The numbers of the documents of each volume."""
+        for start, end in zip(self._first[:-1].tolist(), self._first[1:].tolist(), strict=True):
+            yield slice(start, end)
 
     def read(self, number: int, start: int = 0, size: int | None = None) -> bytes:
-        """A document's bytes, or `size` of them from `start`; safe from several threads at once."""
-        first, end = self._offsets[number] + start, self._offsets[number + 1]
-        return os.pread(self._file.fileno(), min(end - first, size if size is not None else end), first)
+        """A document's bytes, or `size` of them from `start`."""
+        which = int(np.searchsorted(self._first, number, side="right")) - 1
+        first = int(self._first[which])
+        base = int(self._ends[first] - self.lengths[first])
+        length = int(self.lengths[number])
+        at = int(self._ends[number]) - length - base + start
+        with self._volumes[which].text_file.open("rb") as file:
+            file.seek(at)
+            return file.read(min(length - start, size if size is not None else length))
 
     def texts(self, numbers: np.ndarray) -> Iterator[str]:
         """The texts of these documents."""
         for number in numbers.tolist():
             yield self.read(number).decode()
-
-    def cut(self, at: int) -> None:
-        """Turn a single document into two, the second beginning at byte `at`."""
-        assert len(self) == 1
-        self._offsets.insert(1, at)
-        self._groups.append(self._groups[0] ^ 1)

@@ -1,105 +1,111 @@
-"""A tokenizer that loses nothing: text to token ids and back, for every string that UTF-8 can hold."""
+"""Text to token ids and back: what every tokenizer can do, and the one in a folder."""
 
 from __future__ import annotations
 
-import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Protocol
 
 import numpy as np
 
+from pretrain.data.tokenizers.definition import TOKENIZER_FILE, read_definition
+from pretrain.data.tokenizers.sentencepiece import (
+    END_PIECE,
+    MODEL_FILE,
+    SPACE,
+    STRETCH,
+    SentencePieceTokenizer,
+)
 from pretrain.errors import UserError
 
-if TYPE_CHECKING:
-    from sentencepiece import SentencePieceProcessor
+__all__ = [
+    "END_PIECE",
+    "MODEL_FILE",
+    "SPACE",
+    "STRETCH",
+    "SentencePieceTokenizer",
+    "Tokenizer",
+    "find_tokenizer",
+    "load_tokenizer",
+]
 
-MODEL_FILE = "tokenizer.model"
-END_PIECE = "<|end|>"
-SPACE = "\u2581"  # stands for a space inside sentencepiece, so the character itself goes by its bytes
-# Long texts are encoded in stretches that end after a newline: pieces hold none, so nothing changes but
-# the time (the merge queue grows with the stretch). Only a longer line is cut inside.
-STRETCH = re.compile(rf"{SPACE}|[^{SPACE}]{{1,4095}}\n|[^{SPACE}]{{1,4096}}")
 
+class Tokenizer(Protocol):
+    """A tokenizer that a run can be trained with."""
 
-class Tokenizer:
-    """A sentencepiece BPE with byte fallback."""
+    @property
+    def kind(self) -> str:
+        """As in `data.tokenizer.kind`."""
 
-    def __init__(self, model: bytes) -> None:
-        from sentencepiece import SentencePieceProcessor
-
-        self.sha256 = sha256(model).hexdigest()
-        self._model = SentencePieceProcessor(model_proto=model)
-        self._bytes = _piece_bytes(self._model)
-        self._space_ids = [self._model.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE.encode()]
+    @property
+    def sha256(self) -> str:
+        """Of all that decides ids: tokenizers with equal hashes are the same."""
 
     @property
     def vocab_size(self) -> int:
         """Number of token ids."""
-        return len(self._bytes)
 
     @property
     def end_id(self) -> int:
         """The token after the last one of every document; no text encodes to it."""
-        return int(self._model.piece_to_id(END_PIECE))
+
+    @property
+    def control(self) -> Mapping[str, int]:
+        """Tokens that no text may become, by name."""
+
+    @property
+    def engine(self) -> str:
+        """What computes the ids."""
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without an end token. UnicodeEncodeError for lone surrogates."""
-        text.encode()  # sentencepiece itself would fail on a surrogate with words that help nobody
-        return self.encode_array(text).tolist()
 
     def encode_array(self, text: str) -> array[int]:
         """The same in 4 bytes a token, for texts of any length."""
-        ids = array("i")
-        for stretch in STRETCH.findall(text):
-            ids.extend(self._space_ids if stretch == SPACE else self._model.encode(stretch))
-        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids; bytes that are no UTF-8 become U+FFFD.
-
-        Special tokens have no text, nor have ids beyond the vocabulary, which a padded model may produce.
-        """
-        known = [self._bytes[token] for token in ids if token < len(self._bytes)]
-        return b"".join(known).decode("utf-8", errors="replace")
-
-    def piece(self, token: int) -> tuple[str, float, Literal["normal", "byte", "special"]]:
-        """Text as sentencepiece writes it, score and kind of a token."""
-        model = self._model
-        special = model.is_control(token) or model.is_unknown(token)
-        return model.id_to_piece(token), model.get_score(token), _kind(special, model.is_byte(token))
+        """The text of token ids; control tokens have none, nor have ids beyond the vocabulary."""
 
     def token_bytes(self) -> np.ndarray:
-        """Bytes of text that each token stands for, special ones 0: the denominator of bits per byte."""
-        return np.array([len(piece) for piece in self._bytes], dtype=np.int64)
+        """Bytes of text that each token stands for, control tokens 0: the denominator of bits per byte."""
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer in `folder`."""
+    """The tokenizer in `folder`, of the kind that its files are of."""
+    from pretrain.data.tokenizers.fast import TransformersTokenizer
+
+    if (folder / TOKENIZER_FILE).is_file():
+        return TransformersTokenizer(read_definition(folder))
     file = folder / MODEL_FILE
     try:
-        return Tokenizer(file.read_bytes())
+        return SentencePieceTokenizer(file.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no tokenizer: neither {MODEL_FILE} nor {TOKENIZER_FILE}.") from None
     except (OSError, RuntimeError) as error:
         raise UserError(f"the tokenizer {file} cannot be read: {error}") from error
 
 
-def _kind(special: bool, byte: bool) -> Literal["normal", "byte", "special"]:
-    if special:
-        return "special"
-    return "byte" if byte else "normal"
+def find_tokenizer(root: Path, wanted: str) -> Tokenizer | None:
+    """The tokenizer with this sha256 below a data root."""
+    folder = find_folder(root, wanted)
+    return load_tokenizer(folder) if folder else None
 
 
-def _piece_bytes(model: SentencePieceProcessor) -> list[bytes]:
-    """The text of every piece. Written out, since sentencepiece would decode U+2581 to a space."""
-    table = []
-    for token in range(model.get_piece_size()):
-        piece = model.id_to_piece(token)
-        if model.is_control(token) or model.is_unknown(token):
-            table.append(b"")
-        elif model.is_byte(token):
-            table.append(bytes([int(piece[3:5], 16)]))
-        else:
-            table.append(piece.replace(SPACE, " ").encode())
-    return table
+def find_folder(root: Path, wanted: str) -> Path | None:
+    """The folder below a data root of the tokenizer with this sha256."""
+    for folder in sorted(root.glob("tokenizers/*/")):
+        try:
+            if _sha256(folder) == wanted:
+                return folder
+        except (OSError, UserError):  # somebody else's, or half of one
+            continue
+    return None
+
+
+def _sha256(folder: Path) -> str:
+    """As the tokenizer has it, read from its files alone."""
+    if (folder / TOKENIZER_FILE).is_file():
+        return read_definition(folder).sha256
+    return sha256((folder / MODEL_FILE).read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Learning a tokenizer's merges from a sample of text: the same sample gives the same file, bit for bit."""
+"""Learning a tokenizer's pieces from a sample of text: the same sample gives the same file, bit for bit."""
 
 from __future__ import annotations
 
@@ -6,31 +6,51 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
-from pretrain.data.options import TokenizerOptions
-from pretrain.data.spool import Spool
-from pretrain.data.tokenizer import END_PIECE, MODEL_FILE
+from pretrain.data.tokenizer_options import SentencePieceOptions
+from pretrain.data.tokenizers.sentencepiece import END_PIECE, MODEL_FILE
 from pretrain.errors import UserError
 
 NUM_THREADS = 4  # written into the model file, and with it into its hash: not to follow the machine
 BLOCK_BYTES = 8192
+UNKNOWN_PIECE = "<|unknown|>"
+# Names of bytes and special tokens can then always be spelled in a unigram model; where one could not, a
+# library that finds pieces by name in text, as transformers' does, would take the name for the token.
+NAME_CHARACTERS = "".join(sorted(set(f"{END_PIECE}{UNKNOWN_PIECE}<0x0123456789ABCDEF>")))
+SCORE_STEP = 2**-8  # 4096 pieces, as many as a stretch can have, then add up exactly in 24 bits
 LINE = re.compile(r"[^\n]{1,1000}")  # sentencepiece passes over lines of more than 4192 bytes
 
 
-def train_tokenizer(texts: Iterable[str], options: TokenizerOptions, folder: Path) -> None:
+class Texts(Protocol):
+    """Documents by number, such as a spool."""
+
+    lengths: np.ndarray  # in bytes
+
+    def read(self, number: int, start: int = 0, size: int | None = None) -> bytes:
+        """A document's bytes, or `size` of them from `start`."""
+
+    def texts(self, numbers: np.ndarray) -> Iterator[str]:
+        """The texts of these documents."""
+
+
+def train_tokenizer(texts: Iterable[str], options: SentencePieceOptions, folder: Path) -> None:
     """Train on `texts` and write the model to `folder`."""
     from sentencepiece import SentencePieceTrainer
 
     model = io.BytesIO()
+    # left out, not empty: whatever is given is written into the model file, and so into its hash
+    only_unigram: dict[str, Any] = {"required_chars": NAME_CHARACTERS} if options.model == "unigram" else {}
     try:
         SentencePieceTrainer.train(
             sentence_iterator=_lines(texts),
             model_writer=model,
-            model_type="bpe",
+            model_type=options.model,
             vocab_size=options.vocab_size,
             byte_fallback=True,
+            **only_unigram,
             split_digits=True,
             # Lossless: text is taken as it stands, and runs of spaces are pieces of their own.
             normalization_rule_name="identity",
@@ -38,7 +58,7 @@ def train_tokenizer(texts: Iterable[str], options: TokenizerOptions, folder: Pat
             remove_extra_whitespaces=False,
             allow_whitespace_only_pieces=True,
             unk_id=0,  # demanded by sentencepiece; byte fallback never emits it
-            unk_piece="<|unknown|>",
+            unk_piece=UNKNOWN_PIECE,
             eos_id=1,
             eos_piece=END_PIECE,
             bos_id=-1,
@@ -48,10 +68,11 @@ def train_tokenizer(texts: Iterable[str], options: TokenizerOptions, folder: Pat
         )
     except RuntimeError as error:
         raise _explained(str(error), options.vocab_size) from error
-    (folder / MODEL_FILE).write_bytes(model.getvalue())
+    trained = model.getvalue()
+    (folder / MODEL_FILE).write_bytes(_rounded(trained) if options.model == "unigram" else trained)
 
 
-def sample(spool: Spool, documents: np.ndarray, num_bytes: int) -> Iterator[str]:
+def sample(spool: Texts, documents: np.ndarray, num_bytes: int) -> Iterator[str]:
     """At most `num_bytes` of the text of these documents, in blocks evenly spaced over all of it."""
     lengths = spool.lengths[documents]
     ends = np.cumsum(lengths)
@@ -63,6 +84,20 @@ def sample(spool: Spool, documents: np.ndarray, num_bytes: int) -> Iterator[str]
         which = int(np.searchsorted(ends, at, side="right"))
         start = at - int(ends[which] - lengths[which])
         yield spool.read(int(documents[which]), start, BLOCK_BYTES).decode(errors="ignore")
+
+
+def _rounded(model: bytes) -> bytes:
+    """The model with scores in steps of SCORE_STEP, so that sums of them are exact in any precision.
+
+    Else the best of two ways to cut a text that score alike would hang on who adds them up.
+    """
+    from sentencepiece import sentencepiece_model_pb2
+
+    protos: Any = sentencepiece_model_pb2  # whose classes are made while it loads
+    proto = protos.ModelProto.FromString(model)
+    for piece in proto.pieces:
+        piece.score = round(piece.score / SCORE_STEP) * SCORE_STEP
+    return bytes(proto.SerializeToString(deterministic=True))
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:

@@ -87,9 +87,10 @@ def _scores(source: Source) -> Iterator[tuple[str, str]]:
 
 def _on_encoding(tokenizer: Tokenizer | None) -> Iterator[str]:
     if tokenizer:
+        how = " (with `split_special_tokens=True`)" if tokenizer.kind == "transformers" else ""
         yield (
             "A text is encoded to the ids of the training tokenizer, whatever it holds: text that spells a "
-            "special token is text. In training each document ended with id "
+            f"special token is text{how}. In training each document ended with id "
             f"{tokenizer.end_id} and began without any token."
         )
 

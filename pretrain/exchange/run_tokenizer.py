@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pretrain.data.tokenizer import MODEL_FILE, Tokenizer, load_tokenizer
+from pretrain.data.tokenizer import Tokenizer, find_tokenizer, load_tokenizer
 from pretrain.errors import UserError
 from pretrain.exchange.source import Source
 
@@ -26,24 +26,22 @@ def run_tokenizer(source: Source, given: Path | None) -> Tokenizer | None:
         return tokenizer
     if wanted is None:
         return None
-    for folder in _candidates(source):
-        tokenizer = load_tokenizer(folder)
-        if tokenizer.sha256 == wanted:
-            return tokenizer
+    for root in _data_roots(source):
+        if found := find_tokenizer(root, wanted):
+            return found
     raise UserError(
         f"{source.checkpoint.folder}: its tokenizer (sha256 {wanted[:12]}...) is not below data.root, "
-        f"'{source.config['data']['root']}'; name the folder of its {MODEL_FILE} with --tokenizer."
+        f"'{source.config['data']['root']}'; name its folder with --tokenizer."
     )
 
 
-def _candidates(source: Source) -> Iterator[Path]:
-    """Folders with a tokenizer, below data.root as seen from here and from where the run was started."""
+def _data_roots(source: Source) -> Iterator[Path]:
+    """data.root as seen from here, and from where the run was started."""
     root = Path(source.config["data"]["root"]).expanduser()
-    roots = [root]
+    yield root
     run_root = Path(source.config["run"]["root"])
     if source.run_folder and not root.is_absolute() and not run_root.is_absolute():
         above = source.run_folder.absolute().parents
         depth = len(run_root.parts)  # the run folder is started-from/root/name
-        roots += [above[depth] / root] if depth < len(above) else []
-    for place in roots:
-        yield from (file.parent for file in sorted(place.glob(f"tokenizers/*/{MODEL_FILE}")))
+        if depth < len(above):
+            yield above[depth] / root

@@ -6,6 +6,7 @@ from typing import Any
 
 from pretrain.advice import advice
 from pretrain.checkpoint.branch import parent_of, say_branch
+from pretrain.data.outlook import data_advice, packing_report
 from pretrain.exchange.source import begun_with
 from pretrain.loop.folder import RunFolder
 from pretrain.loop.run import Run
@@ -20,7 +21,10 @@ def announce(run: Run, claimed: RunFolder, record: Record, console: Console, num
     for source, epochs in run.training.epochs().items():
         if epochs > 1:
             console.say(f"{source} is read {epochs:.3g} times: it has less text than the run trains on.")
-    for warning in advice(run.config, run.derived):
+    for line in packing_report(run.training):
+        console.say(line)
+    of_data = data_advice(run.training, run.config.data, run.derived)
+    for warning in (*advice(run.config, run.derived), *of_data):
         console.say(f"Warning: {warning}.")
 
 

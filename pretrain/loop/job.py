@@ -11,7 +11,7 @@ import torch
 
 from megatron_lite.model.parameters import flops_per_token
 from megatron_lite.model.shape import ModelShape
-from pretrain.checkpoint.branch import check_branch
+from pretrain.checkpoint.branch import check_branch, with_tokenizer
 from pretrain.checkpoint.load import Checkpoint
 from pretrain.checkpoint.position import Position
 from pretrain.config.derive import model_shape, passes
@@ -19,7 +19,6 @@ from pretrain.config.past import derived_of
 from pretrain.config.schema import Config
 from pretrain.data.corpus import Corpus
 from pretrain.data.prepare import open_corpus, prepare
-from pretrain.data.training import TrainingData, ValidationData
 from pretrain.errors import UserError
 from pretrain.exchange.source import starting_point
 from pretrain.guard.stop import Beginning, StopWatch
@@ -35,6 +34,7 @@ from pretrain.loop.folder import (
     find_origin,
 )
 from pretrain.loop.journal import Silent, Written
+from pretrain.loop.reading import open_rows
 from pretrain.loop.run import Run
 from pretrain.loop.train import train
 from pretrain.monitor.console import Console
@@ -56,7 +56,7 @@ class Job:
     def __init__(
         self, config: Config, ranks: Ranks, device: torch.device, store: dist.Store, console: Console
     ) -> None:
-        self.config = config
+        self.config = config = with_tokenizer(config, find_origin(config))
         self.ranks = ranks
         self.device = device
         self.store = store
@@ -137,6 +137,7 @@ class Job:
 
     def _build(self, corpus: Corpus, origin: Checkpoint | None) -> Run:
         shape = self._shape(corpus)
+        training, validation = open_rows(self.config, self.derived, corpus)
         if self.ranks.first:
             self.console.say("Kernels: " + "; ".join(kernel_choice(self.config, self.device).reasons) + ".")
         position = origin.position if origin else Position(tokens=self.derived.first_tokens)
@@ -152,13 +153,8 @@ class Job:
             device=self.device,
             folder=self.folder,
             corpus=corpus,
-            training=TrainingData(
-                corpus,
-                self.derived.stages,
-                self.config.run.seed,
-                first=self.derived.past.here.sequence,
-            ),
-            validation=ValidationData(corpus, self.config.batch.sequence_length),
+            training=training,
+            validation=validation,
             engine=engine,
             position=position,
         )
@@ -193,6 +189,7 @@ class Job:
                     tracker=trackers,
                     meter=self._meter(),
                     device=self.device,
+                    data=run.training,
                 )
                 finished = train(run, journal, stop_watch)
             if finished:

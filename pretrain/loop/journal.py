@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +11,8 @@ import torch
 
 from megatron_lite.schedules.timeline import Update
 from pretrain.checkpoint.position import Position
+from pretrain.data.epochs import epoch_changes
+from pretrain.data.training import TrainingData
 from pretrain.loop.step import StepResult
 from pretrain.monitor.console import Console
 from pretrain.monitor.display import Training
@@ -73,6 +76,7 @@ class Written:
         tracker: Tracker,
         meter: Meter,
         device: torch.device,
+        data: TrainingData,
     ) -> None:
         self.folder = folder
         self.flops_per_token = flops_per_token  # of the length of a sequence
@@ -82,6 +86,7 @@ class Written:
         self.tracker = tracker
         self.meter = meter
         self.device = device
+        self.data = data
 
     def update(self, made: Update, lr: float, result: StepResult, *, seconds: float) -> None:
         step = made.after.step
@@ -112,6 +117,9 @@ class Written:
         self.training.update(
             Shown(step=step, loss=result.loss, lr=lr, tokens_per_second=recent.tokens_per_second)
         )
+        for begun in epoch_changes(self.data, made.sequence, made.after.sequence):
+            self.record.event("epoch", step=step, **asdict(begun))
+            self.console.say(f"step {step}  {begun.describe()}")
 
     def validation(self, position: Position, scores: Mapping[str, Score]) -> None:
         for source, result in scores.items():

@@ -19,7 +19,8 @@ from pretrain.config.past import PAST, as_json
 from pretrain.config.schema import Config
 from pretrain.data.batch import Batch, batch_of
 from pretrain.data.corpus import Corpus
-from pretrain.data.training import TrainingData, ValidationData
+from pretrain.data.held_out import ValidationData
+from pretrain.data.training import TrainingData
 from pretrain.engine.base import Engine
 from pretrain.evaluate.loss import held_out_loss
 from pretrain.loop.step import StepResult

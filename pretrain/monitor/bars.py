@@ -77,6 +77,10 @@ class _TaskBar:
     def __init__(self, show: Callable[..., None], pace: Pace, unit: str) -> None:
         self._show, self._pace, self._unit = show, pace, unit
         self._shown = 0.0
+        self._note = ""
+
+    def note(self, text: str) -> None:
+        self._note = text
 
     def advance(self, amount: float) -> None:
         self._pace.advance(amount)
@@ -86,9 +90,8 @@ class _TaskBar:
             self.show()
 
     def show(self) -> None:
-        self._show(
-            total=self._pace.total, completed=self._pace.done, facts="  ".join(self._pace.facts(self._unit))
-        )
+        facts = [*self._pace.facts(self._unit), self._note]
+        self._show(total=self._pace.total, completed=self._pace.done, facts="  ".join(filter(None, facts)))
 
 
 class _TrainingBar:

@@ -9,6 +9,7 @@ from typing import TextIO
 from pretrain.data.progress import Task
 from pretrain.monitor.display import Display, Silence, Training
 from pretrain.monitor.stream import unbroken
+from pretrain.monitor.summary import Score
 
 
 class Console:
@@ -31,7 +32,8 @@ class Console:
 
     def validation(self, *, step: int, source: str, loss: float, bits_per_byte: float) -> None:
         """Show the loss on held-out text."""
-        self.say(f"step {step}  validation on {source}: loss {loss:.4f}, {bits_per_byte:.4f} bits per byte")
+        score = Score(loss=loss, bits_per_byte=bits_per_byte)
+        self.say(f"step {step}  validation on {source}: {score.describe()}")
 
 
 def _display(stream: TextIO, every_steps: int) -> Display:

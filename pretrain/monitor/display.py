@@ -54,6 +54,9 @@ class Silence:
     def advance(self, amount: float) -> None:
         """Nothing."""
 
+    def note(self, text: str) -> None:
+        """Nothing."""
+
     def update(self, update: Update) -> None:
         """Nothing."""
 

@@ -46,13 +46,18 @@ class _TaskLines:
     def __init__(self, title: str, pace: Pace, unit: str, say: Callable[[str], None]) -> None:
         self._title, self._pace, self._unit, self._say = title, pace, unit, say
         self._spoken = 0.0
+        self._note = ""
+
+    def note(self, text: str) -> None:
+        self._note = text
 
     def advance(self, amount: float) -> None:
         pace = self._pace
         pace.advance(amount)
         if pace.seconds - self._spoken >= SECONDS_BETWEEN_LINES and pace.done < pace.total:
             self._spoken = pace.seconds
-            self._say(f"{self._title}: {pace.share:.0%}, {', '.join(pace.facts(self._unit))}")
+            facts = filter(None, [*pace.facts(self._unit), self._note])
+            self._say(f"{self._title}: {pace.share:.0%}, {', '.join(facts)}")
 
     def end(self) -> None:
         pace = self._pace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,16 @@ class Score:
 
     loss: float
     bits_per_byte: float
+
+    @property
+    def perplexity(self) -> float:
+        """e to the loss: among how many tokens the model is as unsure as that."""
+        return math.exp(self.loss) if self.loss < 700 else math.inf  # beyond what a float holds
+
+    def describe(self) -> str:
+        """For people."""
+        bits = f"{self.bits_per_byte:.4f} bits per byte"
+        return f"loss {self.loss:.4f}, {bits}, perplexity {self.perplexity:.4g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +82,7 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
     """The summary in words: a name and a value each."""
     counts = summary.parameters
     mfu = "" if summary.mfu is None else f" (MFU {summary.mfu:.1%})"
-    scores = [
-        (f"validation, {source}", f"loss {score.loss:.4f}, {score.bits_per_byte:.4f} bits per byte")
-        for source, score in summary.validation.items()
-    ]
+    scores = [(f"validation, {source}", score.describe()) for source, score in summary.validation.items()]
     return [
         ("parameters", f"{format_count(counts.total)} ({counts.total:,})"),
         ("active parameters", f"{format_count(counts.active)} ({counts.active:,})"),

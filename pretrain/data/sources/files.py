@@ -8,11 +8,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from pretrain.data.options import FileSource
-from pretrain.data.sources.base import Document, Reason, Skipped, read_document
+from pretrain.data.sources.base import Document, Item, Place, Reason, Skipped, SourceReader, read_document
+from pretrain.data.sources.options import FileSource
+from pretrain.data.sources.parts import Part, Piece, gather
 from pretrain.errors import UserError, nearest
 
 LARGEST_BYTES = 256_000_000  # of one document: it is held in memory whole while it is encoded
+PACKED = (".gz", ".zst", ".parquet")
 SUFFIXES = {
     "text": ("",),
     "jsonl": (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst"),
@@ -20,7 +22,7 @@ SUFFIXES = {
 }
 
 
-class Files:
+class Files(SourceReader):
     """The files of one source, found when it is opened: a missing one is an error before any work."""
 
     def __init__(self, name: str, options: FileSource) -> None:
@@ -35,17 +37,32 @@ class Files:
 
     def estimated_bytes(self) -> int:
         """Their sizes; text compresses to about a quarter."""
-        packed = (".gz", ".zst", ".parquet")
-        return sum(path.stat().st_size * (4 if path.suffix in packed else 1) for path in self.paths)
+        return sum(path.stat().st_size * (4 if path.suffix in PACKED else 1) for path in self.paths)
+
+    def parts(self, part_bytes: int) -> list[Part]:
+        """Consecutive files together, and ranges of those that can be cut."""
+        return gather((piece for path in self.paths for piece in self.pieces(path, part_bytes)), part_bytes)
+
+    def pieces(self, path: Path, part_bytes: int) -> list[Piece]:
+        """A file in pieces: one, where it has to be read from its beginning."""
+        return [Piece(file=str(path), num_bytes=path.stat().st_size)]
+
+    def read(self, part: Part) -> Iterator[Item]:
+        """The items of each piece."""
+        for piece in part.pieces:
+            yield from self.read_piece(piece)
+
+    def read_piece(self, piece: Piece) -> Iterator[Item]:
+        """The items of one piece."""
+        raise NotImplementedError
 
 
 class TextReader(Files):
     """Text files. Read as they are: `datasets` would change line ends and stop at the first invalid byte."""
 
-    def documents(self) -> Iterator[Document | Skipped]:
+    def read_piece(self, piece: Piece) -> Iterator[Item]:
         """One document a file, which is also the group that is held out or not."""
-        for path in self.paths:
-            yield read_document(path, str(path), LARGEST_BYTES)
+        yield read_document(Path(piece.file), piece.file, LARGEST_BYTES)
 
 
 def find_files(key: str, path: str, suffixes: tuple[str, ...]) -> list[Path]:
@@ -68,13 +85,15 @@ def find_files(key: str, path: str, suffixes: tuple[str, ...]) -> list[Path]:
     return sorted(found)
 
 
-def document(value: object) -> Document | Skipped:
+def document(value: object, place: Place | None) -> Item:
     """The document that the value of a row's column is."""
     if value is None:
-        return Skipped(reason=Reason.EMPTY)
+        return Skipped(reason=Reason.EMPTY, place=place)
     if not isinstance(value, str):
-        return Skipped(reason=Reason.MALFORMED)
-    return Skipped(reason=Reason.LARGE) if len(value) > LARGEST_BYTES else Document(text=value)
+        return Skipped(reason=Reason.MALFORMED, place=place)
+    if len(value) > LARGEST_BYTES:
+        return Skipped(reason=Reason.LARGE, place=place)
+    return Document(text=value, place=place)
 
 
 def missing_column(key: str, column: str, names: Collection[str]) -> UserError:

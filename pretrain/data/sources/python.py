@@ -15,8 +15,9 @@ from importlib.metadata import distributions
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pretrain.data.options import PythonSource
-from pretrain.data.sources.base import Document, Reason, Skipped, read_document
+from pretrain.data.sources.base import Document, Item, Reason, Skipped, SourceReader, read_document
+from pretrain.data.sources.options import PythonSource
+from pretrain.data.sources.parts import Part
 
 LARGEST_BYTES = 1_000_000  # larger Python files are tables, not programs
 OWN_PACKAGES = {"pretrain", "megatron_lite"}  # a corpus should not change when this project does
@@ -25,10 +26,11 @@ NOT_WALKED = {"__pycache__", "site-packages", "dist-packages"}  # the last two a
 VENDOR_FOLDERS = {"_vendor", "_vendored", "vendor", "vendored", "extern", "externals", "third_party"}
 
 
-class PythonReader:
+class PythonReader(SourceReader):
     """Python files below the library folders of the running interpreter, or below other `roots`."""
 
     def __init__(self, options: PythonSource, roots: Sequence[Path] | None = None) -> None:
+        self.key = "data.sources (kind: python)"
         self._max_bytes = options.max_bytes
         self._roots = library_folders() if roots is None else roots
 
@@ -43,7 +45,11 @@ class PythonReader:
         """The cap: there is usually more."""
         return self._max_bytes
 
-    def documents(self) -> Iterator[Document | Skipped]:
+    def parts(self, part_bytes: int) -> list[Part]:
+        """One: how much of the last package still fits is known only after all before it."""
+        return [Part(pieces=())]
+
+    def read(self, part: Part) -> Iterator[Item]:
         """Files until `max_bytes` of text; the file that crosses the line is the last."""
         files = python_files(self._roots)
         num_bytes = 0
@@ -53,7 +59,7 @@ class PythonReader:
                 return
             document = read_document(file, package(name), LARGEST_BYTES)
             if isinstance(document, Document) and machine_generated(document.text):
-                document = Skipped(reason=Reason.GENERATED)
+                document = Skipped(reason=Reason.GENERATED, place=document.place)
             if isinstance(document, Document):
                 num_bytes += len(document.text.encode())
             yield document

@@ -188,7 +188,16 @@ def test_every_difference_is_in_the_one_message() -> None:
         assert key in message
 
 
-FREE = {"run.name", "run.root", "run.engine", "run.debug", "batch.micro_sequences", "data.root"}
+FREE = {
+    "run.name",
+    "run.root",
+    "run.engine",
+    "run.debug",
+    "batch.micro_sequences",
+    "data.root",
+    "data.strict",
+    "data.max_epochs",
+}
 FREE_SECTIONS = (
     "checkpoint.",
     "evaluate.",

@@ -87,7 +87,11 @@ def test_every_key_stands_under_its_meaning(name):
 
 def _with_tag(path: tuple) -> tuple:
     """The path as pydantic has it, with the class that was chosen in it."""
-    return ("schedule", "power", *path[1:]) if path[0] == "schedule" and len(path) > 1 else path
+    tags = {("schedule",): "power", ("data", "tokenizer"): "sentencepiece"}
+    for above, tag in tags.items():
+        if path[: len(above)] == above and len(path) > len(above):
+            return (*above, tag, *path[len(above) :])
+    return path
 
 
 def _keys(node: yaml.Node, above: tuple = ()):

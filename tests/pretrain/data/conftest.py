@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pretrain.data.options import DataOptions, TokenizerOptions
@@ -56,3 +57,21 @@ def corpus_options(tmp_path: Path) -> Callable[..., DataOptions]:
         return DataOptions.model_validate(values | changes)
 
     return options
+
+
+class Documents:
+    """A shard of documents of these lengths, in which every token says where it stands."""
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self._starts = np.cumsum([0, *lengths])
+        self.tokens = np.arange(self._starts[-1], dtype=np.int32)
+        self.num_documents = len(lengths)
+
+    def starts(self, first: int, last: int) -> np.ndarray:
+        return self._starts[first : last + 1]
+
+
+@pytest.fixture(scope="session")
+def documents() -> type[Documents]:
+    """Shards by the lengths of their documents."""
+    return Documents

@@ -1,12 +1,15 @@
+"""Weights are kept exactly, at every point: the counts of a mixture against its shares."""
+
 from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretrain.data.mixture import LARGEST_PERIOD, Mixture, whole_parts
+from pretrain.data.mixture import LARGEST_PERIOD, Mixture, describe_mix, whole_parts
 
 weights = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=12)
 
@@ -59,3 +62,41 @@ def test_the_pattern_never_changes() -> None:
     """Golden, and readable: shares 1/2, 1/3, 1/6."""
     mixture = Mixture({"a": 3, "b": 2, "c": 1})
     assert "".join(mixture.source(i) for i in range(12)) == "ababacababac"
+
+
+def assert_within_one(mixture: Mixture, upto: int) -> None:
+    """After every number of sequences, each source's count is less than 1 from its share."""
+    taken = np.array([mixture.names.index(mixture.source(i)) for i in range(upto)])
+    counts = np.cumsum(np.eye(len(mixture.names), dtype=np.int64)[taken], axis=0)
+    shares = np.arange(1, upto + 1)[:, None] * np.array(mixture.parts)
+    assert np.abs(counts * mixture.period - shares).max() < mixture.period
+
+
+@settings(max_examples=15)
+@given(weights=st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=50))
+def test_any_weights_stay_within_one_of_their_share(weights: list[float]) -> None:
+    mixture = Mixture({f"{number:02}": weight for number, weight in enumerate(weights)})
+    assert_within_one(mixture, min(2 * mixture.period + 7, 12_000))
+
+
+@settings(max_examples=15)
+@given(numbers=st.lists(st.integers(1, 199), min_size=2, max_size=50))
+def test_weights_that_fit_into_a_period_are_kept_without_any_error(numbers: list[int]) -> None:
+    """Shares of the weights themselves, not of what they are rounded to."""
+    names = [f"{number:02}" for number in range(len(numbers))]
+    mixture = Mixture(dict(zip(names, numbers, strict=True)))
+    for i in (1, 17, 999, 123_456, 10**12 + 7):
+        for name, number in zip(names, numbers, strict=True):
+            assert abs(mixture.count(name, i) - Fraction(i * number, sum(numbers))) < 1
+
+
+def test_fifty_sources_with_one_that_has_nearly_all() -> None:
+    weights = {f"{number:02}": 1e-7 for number in range(49)} | {"most": 1.0}
+    mixture = Mixture(weights)
+    assert_within_one(mixture, 2 * mixture.period)
+    assert mixture.count("most", 10**9) == pytest.approx((1 - 49 / LARGEST_PERIOD) * 1e9, abs=1)
+
+
+def test_the_shares_are_stated_with_their_denominator() -> None:
+    assert describe_mix({"web": 0.7, "code": 0.2, "papers": 0.1}) == "web 7, code 2, papers 1 of 10"
+    assert describe_mix({"a": 1, "b": 1e-9}) == "a 9,999, b 1 of 10,000"

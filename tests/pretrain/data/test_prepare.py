@@ -190,16 +190,38 @@ def process(data: DataOptions, die_at: str = "never") -> subprocess.Popen[str]:
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize("moment", ["collecting", "encoding"])
-def test_a_killed_build_leaves_no_half_and_the_next_one_finishes(
-    corpus_options: Options, moment: str
+@pytest.mark.parametrize("moment", ["encoding", "writing"])
+def test_a_killed_build_leaves_no_half_and_the_next_one_goes_on(
+    corpus_options: Options, tmp_path: Path, moment: str
 ) -> None:
-    data = corpus_options()
+    data, said = corpus_options(), []
     assert process(data, moment).wait() == 9
     assert not list(Path(data.root).glob("shards/*"))
-    assert list(Path(data.root).glob("building-*"))
-    quietly(data)
-    open_corpus(data)
+    assert list(Path(data.root).glob("building-some-*/text/*/*.json"))
+    assert bool(list(Path(data.root).glob("building-some-*/text-*/*/*.json"))) == (moment == "writing")
+    again = Counted()
+    corpus = prepare(data, say=said.append, progress=again)
+    assert ("some: going on with what an earlier build left" in said) == ("collecting some" in again.done)
+    assert not list(Path(data.root).glob("building-*"))
+    elsewhere = corpus_options(root=str(tmp_path / "elsewhere"))
+    undisturbed = prepare(elsewhere, say=lambda _: None, progress=SilentProgress())
+    assert corpus.fingerprint() == undisturbed.fingerprint()
+
+
+@pytest.mark.dist
+def test_what_a_killed_build_of_other_inputs_left_is_removed(corpus_options: Options) -> None:
+    assert process(corpus_options(), "encoding").wait() == 9
+    (left,) = Path(corpus_options().root).glob("building-some-*")
+    quietly(corpus_options(validation_share=0.2))
+    assert not left.exists()
+
+
+def test_nothing_is_left_of_a_source_that_cannot_be_read(corpus_options: Options, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(b"not packed at all")
+    broken = {"kind": "jsonl", "path": str(tmp_path / "a.jsonl.gz")}
+    data = corpus_options(sources={"broken": broken})
+    with pytest.raises(UserError, match=r"data\.sources\.broken\.path: .* cannot be read"):
+        quietly(data)
     assert not list(Path(data.root).glob("building-*"))
 
 

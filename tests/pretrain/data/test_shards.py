@@ -1,3 +1,5 @@
+"""Token shards: the format by hand, damaged sizes, views of documents."""
+
 from __future__ import annotations
 
 import os
@@ -10,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pretrain.data.shards import ShardWriter, TokenShard
+from pretrain.data.shard_index import DTYPES, HEADER, MAGIC, VERSION, read_index
+from pretrain.data.shards import ShardWriter, TokenShard, _sequences
 from pretrain.errors import UserError
 
 documents = st.lists(st.lists(st.integers(0, 599), min_size=1, max_size=30), max_size=20)
@@ -84,27 +87,117 @@ def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:
         TokenShard(tmp_path / "train")
 
 
-def test_megatron_core_reads_the_same(tmp_path: Path) -> None:
-    module = pytest.importorskip(
-        "megatron.core.datasets.indexed_dataset", reason="megatron-core is not installed"
-    )
-    documents = [[5, 6, 7, 1], [8, 1], list(range(2, 300))]
-    write(tmp_path / "train", documents)
-    theirs = module.IndexedDataset(str(tmp_path / "train"))
-    assert [theirs[n].tolist() for n in range(len(theirs))] == documents
-    assert theirs.document_indices.tolist() == [0, 1, 2, 3]
-
-
-def test_shards_of_megatron_core_are_read(tmp_path: Path) -> None:
-    module = pytest.importorskip(
-        "megatron.core.datasets.indexed_dataset", reason="megatron-core is not installed"
-    )
-    torch = pytest.importorskip("torch")
-    documents = [[5, 6, 7, 1], [8, 1], list(range(2, 300))]
-    builder = module.IndexedDatasetBuilder(str(tmp_path / "train.bin"), dtype=np.uint16)
-    for document in documents:
-        builder.add_item(torch.tensor(document))
-        builder.end_document()
-    builder.finalize(str(tmp_path / "train.idx"))
-    shard = TokenShard(tmp_path / "train")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(documents=documents, longest=st.integers(1, 9))
+def test_a_document_too_long_for_the_format_is_several_sequences(
+    tmp_path: Path, documents: list[list[int]], longest: int
+) -> None:
+    """The format's lengths are int32: the limit is lowered here to what a test can write."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pretrain.data.shards.LONGEST_SEQUENCE", longest)
+        write(tmp_path / "long", documents)
+    shard = TokenShard(tmp_path / "long")
     assert [shard.document(n).tolist() for n in range(shard.num_documents)] == documents
+    index = read_index(tmp_path / "long")
+    assert index.lengths.max(initial=0) <= longest
+    assert len(index.lengths) == sum(-(-len(document) // longest) for document in documents)
+
+
+def test_lengths_at_the_limit_of_the_format() -> None:
+    lengths, firsts = _sequences(np.array([2**31 - 1, 2**31, 5 * 2**31, 1]))
+    assert lengths.max() == 2**31 - 1
+    assert firsts.tolist() == [0, 1, 3, 9, 10]
+    assert np.add.reduceat(lengths, firsts[:-1]).tolist() == [2**31 - 1, 2**31, 5 * 2**31, 1]
+
+
+def stand_in(prefix: Path, code: int, lengths: list[int], documents: list[int]) -> None:
+    """A pair of any size whose `.bin` is a hole in the file system."""
+    itemsize = DTYPES[code]().itemsize
+    offsets = np.cumsum([0, *lengths[:-1]], dtype=np.int64) * itemsize
+    index = HEADER.pack(MAGIC, VERSION, code, len(lengths), len(documents))
+    index += (
+        np.array(lengths, np.int32).tobytes() + offsets.tobytes() + np.array(documents, np.int64).tobytes()
+    )
+    prefix.with_suffix(".idx").write_bytes(index)
+    with prefix.with_suffix(".bin").open("wb") as file:
+        os.truncate(file.fileno(), sum(lengths) * itemsize)
+
+
+def test_offsets_beyond_four_and_documents_beyond_two_thousand_million(tmp_path: Path) -> None:
+    stand_in(tmp_path / "large", 4, [2**31 - 1, 2**31 - 1, 3, 5], [0, 3, 4])
+    with (tmp_path / "large.bin").open("r+b") as file:
+        file.seek(4 * (2**32 - 2))
+        file.write(np.arange(10, 18, dtype=np.int32).tobytes())
+    shard = TokenShard(tmp_path / "large")
+    assert shard.num_tokens == 2**32 + 6
+    assert shard.lengths.tolist() == [2**32 + 1, 5]
+    assert shard.document(0)[-3:].tolist() == [10, 11, 12]
+    assert shard.document(1).tolist() == shard.view(1, 2).tokens.tolist() == [13, 14, 15, 16, 17]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(documents=documents, data=st.data())
+def test_a_view_is_a_shard_of_a_range_of_documents(
+    tmp_path: Path, documents: list[list[int]], data: st.DataObject
+) -> None:
+    write(tmp_path / "train", documents)
+    shard = TokenShard(tmp_path / "train")
+    first = data.draw(st.integers(0, len(documents)))
+    last = data.draw(st.integers(first, len(documents)))
+    view = shard.view(first, last)
+    part = documents[first:last]
+    assert view.tokens.tolist() == list(chain(*part))
+    assert view.num_tokens == sum(map(len, part))
+    assert view.lengths.tolist() == list(map(len, part))
+    assert [view.document(n).tolist() for n in range(view.num_documents)] == part
+    assert view.view(0, len(part)).view(len(part) // 2, len(part)).num_documents == len(part) - len(part) // 2
+    for start in range(len(view.tokens) + 1):
+        view.will_need(start, start + 5)
+    for outside in (-1, len(part)):
+        with pytest.raises(IndexError):
+            view.document(outside)
+
+
+@pytest.mark.parametrize("suffix", ["bin", "idx"])
+def test_a_file_that_is_too_long_is_named(tmp_path: Path, suffix: str) -> None:
+    write(tmp_path / "train", [[1, 2, 3], [4] * 50])
+    with (tmp_path / f"train.{suffix}").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(UserError, match=rf"train\.{suffix} has [\d,]+ bytes where [\d,]+ are expected"):
+        TokenShard(tmp_path / "train")
+
+
+@pytest.mark.parametrize(
+    ("code", "documents", "words"),
+    [
+        (6, [0, 1], "floating-point"),
+        (7, [0, 1], "floating-point"),
+        (9, [0, 1], "dtype code 9 is not known"),
+        (4, [0], "some tools forget them"),
+        (4, [1, 1], "from sequence 1 to 1"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_its_reason(
+    tmp_path: Path, code: int, documents: list[int], words: str
+) -> None:
+    stand_in(tmp_path / "odd", 4, [3], documents)
+    index = bytearray((tmp_path / "odd.idx").read_bytes())
+    index[17] = code
+    (tmp_path / "odd.idx").write_bytes(index)
+    with pytest.raises(UserError, match=words):
+        TokenShard(tmp_path / "odd")
+
+
+def test_an_index_whose_writer_counted_in_32_bits_is_refused(tmp_path: Path) -> None:
+    stand_in(tmp_path / "odd", 4, [3, 4], [0, 1, 2])
+    index = bytearray((tmp_path / "odd.idx").read_bytes())
+    index[HEADER.size + 16 : HEADER.size + 24] = struct.pack("<q", -(2**31))
+    (tmp_path / "odd.idx").write_bytes(index)
+    with pytest.raises(UserError, match="counted in 32 bits"):
+        TokenShard(tmp_path / "odd")
+
+
+def test_the_first_format_of_fairseq_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "old.idx").write_bytes(b"TNTIDX\x00\x00" + bytes(100))
+    with pytest.raises(UserError, match="fairseq's first format"):
+        TokenShard(tmp_path / "old")

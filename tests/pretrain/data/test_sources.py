@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from pretrain.data.options import FileSource
 from pretrain.data.sources.base import Document, Reason
@@ -49,7 +50,6 @@ def test_every_line_of_json_is_a_document_or_is_counted(tmp_path: Path, name: st
 
 
 def test_zstandard_is_read(tmp_path: Path) -> None:
-    zstandard = pytest.importorskip("zstandard", reason="zstandard is not installed")
     (tmp_path / "a.jsonl.zst").write_bytes(zstandard.compress(LINES[0]))
     assert fates("jsonl", tmp_path / "a.jsonl.zst") == ["first é"]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrain.data.options import TokenizerOptions
 from pretrain.data.tokenizer import END_PIECE, Tokenizer, load_tokenizer
+from pretrain.data.tokenizer_options import SentencePieceOptions
 from pretrain.data.tokenizer_training import train_tokenizer
 from pretrain.errors import UserError
 
@@ -76,7 +76,7 @@ def test_the_same_text_trains_the_same_file(tmp_path: Path, paragraph: Callable[
     hashes = set()
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        train_tokenizer(map(paragraph, range(100)), TokenizerOptions(vocab_size=600), tmp_path / name)
+        train_tokenizer(map(paragraph, range(100)), SentencePieceOptions(vocab_size=600), tmp_path / name)
         hashes.add(load_tokenizer(tmp_path / name).sha256)
     assert len(hashes) == 1
 
@@ -86,16 +86,16 @@ def test_the_largest_vocabulary_that_a_text_gives_is_named(tmp_path: Path) -> No
     with pytest.raises(
         UserError, match=r"data\.tokenizer\.vocab_size: .* 5000 pieces; the most it gives is (\d+)"
     ) as e:
-        train_tokenizer(texts, TokenizerOptions(vocab_size=5000), tmp_path)
+        train_tokenizer(texts, SentencePieceOptions(vocab_size=5000), tmp_path)
     most = int(str(e.value).split("gives is ")[1].split(".")[0])
-    train_tokenizer(texts, TokenizerOptions.model_construct(vocab_size=most), tmp_path)
+    train_tokenizer(texts, SentencePieceOptions.model_construct(vocab_size=most), tmp_path)
     assert load_tokenizer(tmp_path).vocab_size == most
 
 
 def test_more_characters_than_pieces_is_an_error_that_says_so(tmp_path: Path) -> None:
     text = "".join(map(chr, range(0x4E00, 0x4E00 + 2000)))
     with pytest.raises(UserError, match="too few for the characters"):
-        train_tokenizer([text], TokenizerOptions(vocab_size=512), tmp_path)
+        train_tokenizer([text], SentencePieceOptions(vocab_size=512), tmp_path)
 
 
 def test_a_damaged_model_file_is_named(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_a_longer_last_stage_changes_nothing_before_its_end() -> None:
 def test_rows_are_windows_of_the_shard() -> None:
     training = data([(20, {"a": 1})], a=20)
     rows = training.rows(0, 20)
-    assert rows.dtype == np.int64
+    assert rows.dtype == np.int32
     assert rows.shape == (20, LENGTH + 1)
     assert sorted(rows[:, 0].tolist()) == list(range(0, 20 * LENGTH, LENGTH))
     assert (np.diff(rows, axis=1) == 1).all()

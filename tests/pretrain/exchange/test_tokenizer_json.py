@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from pretrain.data.options import TokenizerOptions
 from pretrain.data.tokenizer import END_PIECE, Tokenizer, load_tokenizer
+from pretrain.data.tokenizer_options import SentencePieceOptions
 from pretrain.data.tokenizer_training import train_tokenizer
 from pretrain.errors import UserError
 from pretrain.exchange import tokenizer_json
@@ -62,10 +62,11 @@ def sample(number: int) -> str:
     )
 
 
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+@pytest.fixture(scope="module", params=["bpe", "unigram"])
+def ours(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder = tmp_path_factory.mktemp("ours")
-    train_tokenizer(map(sample, range(60)), TokenizerOptions(vocab_size=512), folder)
+    options = SentencePieceOptions(vocab_size=512, model=request.param)
+    train_tokenizer(map(sample, range(60)), options, folder)
     return load_tokenizer(folder)
 
 
@@ -160,6 +161,7 @@ def test_what_cannot_be_written_is_refused(ours: Tokenizer, tmp_path: Path, monk
     with pytest.raises(UserError, match=r"no pieces: \['c'\]"):
         merges({"ac": -1.0, "a": -2.0})
     monkeypatch.setattr(tokenizer_json, "merges", lambda scores: merges(scores)[::-1])
+    monkeypatch.setattr(tokenizer_json, "NEVER", 0.0)  # of the names of bytes in a unigram model
     with pytest.raises(UserError, match=r"encodes .* otherwise"):
         write_tokenizer(ours, tmp_path, max_positions=64)
     assert not list(tmp_path.iterdir())

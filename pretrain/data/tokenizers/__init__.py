@@ -1,0 +1,1 @@
+"""The kinds of tokenizer: sentencepiece models of our own, and whatever transformers reads."""

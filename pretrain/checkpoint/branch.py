@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from megatron_lite.model.shape import ModelShape
 from pretrain.checkpoint.format import SEAL
 from pretrain.checkpoint.load import Checkpoint
 from pretrain.config.derive import Derived
 from pretrain.config.schema import Config
 from pretrain.data.tokenizer import find_folder
-from pretrain.data.tokenizer_options import TrainedOptions
+from pretrain.data.tokenizer_options import TokenizerChoice, TrainedOptions
 from pretrain.errors import UserError
 from pretrain.exchange.source import check_same, saved_shape
 from pretrain.files import replace
@@ -30,7 +32,11 @@ def with_tokenizer(config: Config, origin: Checkpoint | None) -> Config:
     if config.run.branch_from is None or config.data.tokenizer.kind != "sentencepiece" or wanted is None:
         return config
     assert origin is not None
-    for root in (config.data.root, origin.state["config"]["data"]["root"]):
+    saved = origin.state["config"]["data"]
+    theirs = TypeAdapter(TokenizerChoice).validate_python(saved["tokenizer"])
+    if theirs.kind == "sentencepiece" and theirs != config.data.tokenizer:
+        return config  # it asks for another one, and will be told that it cannot be
+    for root in (config.data.root, saved["root"]):
         if folder := find_folder(Path(root).expanduser(), wanted):
             tokenizer = TrainedOptions(kind="trained", path=str(folder))
             return config.model_copy(update={"data": config.data.model_copy(update={"tokenizer": tokenizer})})

@@ -144,6 +144,25 @@ def test_a_branch_goes_on_by_itself_when_its_trunk_is_gone(trial: Trial) -> None
     assert (events[0], events.count("resume")) == ("branch", 1)
 
 
+def test_a_branch_reads_a_new_source_by_the_tokenizer_of_its_trunk(trial: Trial) -> None:
+    """One trained anew, on both sources, would be another; what the trunk built is read as it is."""
+    trunk = trial.finished("dense").folder
+    texts = (f"number {number}: zebra and yacht {number * 7}\n" * 20 for number in range(200))
+    (trial.folder / "two.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    tokenizers = sorted((trial.folder / "data" / "tokenizers").iterdir())
+    branch = trial.finished(
+        "two_sources",
+        f"run.branch_from={trunk}",
+        "stages=[{name: rest, tokens: 10240, mix: {text: 1, two: 2}}]",
+        "data.sources.two={kind: jsonl, path: two.jsonl}",
+    )
+    assert sorted((trial.folder / "data" / "tokenizers").iterdir()) == tokenizers
+    scores = branch.summary["validation"]
+    assert set(scores) == {"text", "two"}
+    ended = trial.run("two_sources", f"run.branch_from={trunk}", "stages.0.mix={text: 1}")
+    assert ended.code == 2  # that config is another run's
+
+
 def test_imported_weights_may_count_as_trained_on(trial: Trial) -> None:
     start = trial.finished("dense").folder
     run = trial.finished(

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from pydantic import TypeAdapter
 
 from pretrain.config.load import load
+from pretrain.data.options import DataOptions
+from pretrain.data.prepare import prepare
+from pretrain.data.progress import SilentProgress
 from pretrain.data.tokenizer_options import SentencePieceOptions, TokenizerChoice, TransformersOptions
 from pretrain.data.tokenizers.making import tokenizer_identity
 from pretrain.errors import UserError
@@ -48,3 +55,24 @@ def test_folders_that_were_built_before_are_found() -> None:
 def test_mistakes_are_named(override: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         load("tiny_moe", [override])
+
+
+def test_a_tokenizer_that_was_trained_before_keeps_the_shards_that_it_made(
+    corpus_options: Callable[..., DataOptions], tmp_path: Path
+) -> None:
+    """And elsewhere it is copied, so that the run does not depend on where it was."""
+    first = corpus_options()
+    made = prepare(first, say=str, progress=SilentProgress())
+    (folder,) = (Path(first.root) / "tokenizers").iterdir()
+    before = sorted(Path(first.root).rglob("*"))
+    again = corpus_options(tokenizer={"kind": "trained", "path": str(folder)})
+    assert again.tokenizer.vocab_size == 600
+    assert prepare(again, say=str, progress=SilentProgress()).fingerprint() == made.fingerprint()
+    assert sorted(Path(first.root).rglob("*")) == before
+    elsewhere = corpus_options(
+        root=str(tmp_path / "elsewhere"), tokenizer={"kind": "trained", "path": str(folder)}
+    )
+    assert prepare(elsewhere, say=str, progress=SilentProgress()).fingerprint() == made.fingerprint()
+    shutil.rmtree(folder)
+    with pytest.raises(UserError, match=r"data\.tokenizer\.path: .*tokenizer\.model"):
+        prepare(again, say=str, progress=SilentProgress())

@@ -124,6 +124,7 @@ def test_a_branch_is_the_run_that_would_have_decayed_there(
     assert parent["sha256"] == json.loads((checkpoint / "state.json").read_text())["sha256"]
 
 
+@pytest.mark.slow
 def test_a_branch_goes_on_by_itself_when_its_trunk_is_gone(trial: Trial) -> None:
     trunk = trial.copy("dense", "felled", step=20)
     overrides = ("stages=[{name: more, tokens: 10240, mix: {text: 1}}]", "schedule.decay=linear")
@@ -163,6 +164,7 @@ def test_a_branch_reads_a_new_source_by_the_tokenizer_of_its_trunk(trial: Trial)
     assert ended.code == 2  # that config is another run's
 
 
+@pytest.mark.slow
 def test_imported_weights_may_count_as_trained_on(trial: Trial) -> None:
     start = trial.finished("dense").folder
     run = trial.finished(
@@ -227,6 +229,7 @@ def rates(run: RunFiles) -> dict[int, float]:
     return {line["tokens"] - line["batch_tokens"]: line["lr"] for line in assert_counted(run)}
 
 
+@pytest.mark.slow
 def test_a_schedule_of_ones_own_and_a_table(trial: Trial) -> None:
     (trial.folder / "mine.py").write_text(PLUGIN)
     own = "schedule={plugin: mine.py, name: sawtooth, period_tokens: 5000}"

@@ -7,7 +7,13 @@ from pathlib import Path
 
 
 def replace(path: Path, content: bytes | str) -> None:
-    """Put `content` in the place of `path`: written aside, flushed to disk, renamed."""
+    """Put `content` in the place of `path`: written aside, flushed to disk, renamed, and the name on disk."""
+    put(path, content)
+    sync(path.parent)
+
+
+def put(path: Path, content: bytes | str) -> None:
+    """As `replace`, but the new name may be lost with the power until its folder is synced."""
     data = content.encode() if isinstance(content, str) else content
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -19,7 +25,6 @@ def replace(path: Path, content: bytes | str) -> None:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    sync(path.parent)
 
 
 def sync(path: Path) -> None:

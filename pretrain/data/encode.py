@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pretrain.data.tokenizer import load_tokenizer
-from pretrain.data.volumes import Volume, put
+from pretrain.data.volumes import Volume
 from pretrain.errors import UserError
-from pretrain.files import replace
+from pretrain.files import put, replace
 
 if TYPE_CHECKING:
     from pretrain.data.tokenizer import Tokenizer

@@ -25,35 +25,10 @@ class SentencePieceOptions(Options):
     model: Literal["bpe", "unigram"] = Field("bpe", description="how text is cut into pieces")
 
 
-class TrainedOptions(Options):
-    """A sentencepiece model that was trained before."""
+class ExistingOptions(Options):
+    """A tokenizer that is there already, in a folder."""
 
-    kind: Literal["trained"]
-    path: str = Field(min_length=1, description="a folder with tokenizer.model, such as one below data.root")
-
-    @property
-    def folder(self) -> Path:
-        """Where its file is."""
-        return Path(self.path).expanduser()
-
-    @property
-    def vocab_size(self) -> int:
-        """Token ids; UserError where the model cannot be read."""
-        from pretrain.data.tokenizer import load_tokenizer
-
-        try:
-            return load_tokenizer(self.folder).vocab_size
-        except UserError as error:
-            raise UserError(f"data.tokenizer.path: {error}") from error
-
-
-class TransformersOptions(Options):
-    """A tokenizer of transformers, taken as it is."""
-
-    kind: Literal["transformers"]
-    path: str = Field(
-        min_length=1, description="a folder with tokenizer.json, and tokenizer_config.json for the end token"
-    )
+    path: str = Field(min_length=1)
 
     @property
     def folder(self) -> Path:
@@ -63,12 +38,39 @@ class TransformersOptions(Options):
     @property
     def vocab_size(self) -> int:
         """Token ids, counted in the files; UserError where they cannot be read."""
-        from pretrain.data.tokenizers.definition import read_definition
-
         try:
-            return read_definition(self.folder).vocab_size
+            return self._counted()
         except UserError as error:
             raise UserError(f"data.tokenizer.path: {error}") from error
+
+    def _counted(self) -> int:
+        raise NotImplementedError
+
+
+class TrainedOptions(ExistingOptions):
+    """A sentencepiece model that was trained before."""
+
+    kind: Literal["trained"]
+    path: str = Field(min_length=1, description="a folder with tokenizer.model, such as one below data.root")
+
+    def _counted(self) -> int:
+        from pretrain.data.tokenizer import load_tokenizer
+
+        return load_tokenizer(self.folder).vocab_size
+
+
+class TransformersOptions(ExistingOptions):
+    """A tokenizer of transformers, taken as it is."""
+
+    kind: Literal["transformers"]
+    path: str = Field(
+        min_length=1, description="a folder with tokenizer.json, and tokenizer_config.json for the end token"
+    )
+
+    def _counted(self) -> int:
+        from pretrain.data.tokenizers.definition import read_definition
+
+        return read_definition(self.folder).vocab_size
 
 
 class ByKind:

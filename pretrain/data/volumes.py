@@ -7,7 +7,6 @@ lengths; `.json` counts, hashes and where the next volume begins. Names sort in 
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -20,7 +19,7 @@ import numpy as np
 from pretrain.data.sources.base import Place
 from pretrain.data.sources.lines import count_lines
 from pretrain.errors import UserError
-from pretrain.files import replace
+from pretrain.files import put, replace
 
 DOCUMENT = np.dtype([("digest", "<u8", 2), ("group", "<u8"), ("length", "<i8")])
 MOST_PLACES = 5  # of documents that were left out, by reason
@@ -131,20 +130,6 @@ def _in_words(place: Place) -> str:
     if place.unit == "byte":
         place = Place(place.file, "line", count_lines(place.file, place.number) + 1)
     return str(place)
-
-
-def put(path: Path, data: bytes) -> None:
-    """Write a file aside, then give it its name; the folder is left for the next `replace` in it to sync."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def volumes_of(folder: Path, part: int) -> list[Volume]:

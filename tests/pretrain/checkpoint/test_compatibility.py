@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from pretrain.checkpoint import compatibility
-from pretrain.checkpoint.compatibility import check_compatible
+from pretrain.checkpoint.compatibility import check_compatible, check_rates
 from pretrain.checkpoint.position import Position
+from pretrain.config.derive import derive
 from pretrain.config.load import load
 from pretrain.config.schema import Config
 from pretrain.errors import UserError
@@ -239,3 +242,19 @@ def put(values: Any, keys: list[str], value: str) -> None:
     for key in parents:
         values = values[key]
     values[last] = value
+
+
+def test_rates_that_were_recorded_are_those_that_the_schedule_gives(tmp_path: Path) -> None:
+    """A schedule of one's own may have changed in its file, where no config shows it."""
+    run = config(f"run.root={tmp_path}")
+    derived, lines = derive(run), []
+    for step in range(5):
+        n = step * BATCH
+        place = {"kind": "train", "step": step + 1, "tokens": n + BATCH, "batch_tokens": BATCH}
+        lines.append(place | {"lr": derived.lr(n)})
+    lines[3]["lr"] *= 1.001
+    run.run.folder.mkdir()
+    (run.run.folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    check_rates(run, 3)
+    with pytest.raises(UserError, match=r"update 4 was made at lr .* schedule 'power' would now make it at"):
+        check_rates(run, 5)

@@ -233,3 +233,15 @@ def test_builds_at_the_same_time_give_one_corpus(corpus_options: Options) -> Non
     assert [each.returncode for each in started] == [0, 0, 0]
     assert said == {f"{open_corpus(data).fingerprint()}\n"}
     assert len(list(Path(data.root).glob("shards/*"))) == 1
+
+
+def test_strict_reads_every_byte_at_the_start(corpus_options: Callable[..., DataOptions]) -> None:
+    options = corpus_options()
+    prepare(options, say=str, progress=SilentProgress())
+    (shard,) = Path(options.root).glob("shards/*/train.bin")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    prepare(options, say=str, progress=SilentProgress())  # of the same length
+    with pytest.raises(UserError, match=r"train\.bin"):
+        prepare(options.model_copy(update={"strict": True}), say=str, progress=SilentProgress())

@@ -170,3 +170,32 @@ def test_what_is_no_number_ends_the_run_before_it_is_recorded_or_saved(
         play(played, results={5: replace(GOOD, **{name: value})})
     assert played.of("save") == [3]
     assert played.of("update") == [1, 2, 3, 4, 5]
+
+
+def test_the_second_moment_counts_from_where_the_moments_began(
+    play: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played, seen = Played(steps=2, position=Position(tokens=1000)), []
+    played.config.optimizer = AdamWOptions.model_validate({"adam_beta2": {"half_life_tokens": 40}})
+    played.derived.past.moments_from = 1000
+    asked = pretrain.loop.train.second_moment
+    monkeypatch.setattr(
+        pretrain.loop.train, "second_moment", lambda *given, **named: seen.append(asked(*given, **named))
+    )
+    assert play(played)
+    first, second = seen
+    assert first.beta2 == second.beta2 == 2 ** (-BATCH / 40)
+    assert first.scale == pytest.approx(1.0)  # a batch that never changed needs no correction
+    assert second.scale == pytest.approx(1.0)
+
+
+def test_debug_checks_every_update_before_the_run_moves_on(
+    play: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played, checked = Played(steps=3), []
+    played.config.run.debug = True
+    monkeypatch.setattr(
+        pretrain.loop.train, "check_update", lambda run, lr: checked.append((run.position.step, lr))
+    )
+    assert play(played)
+    assert checked == [(0, 0.5), (1, 0.5), (2, 0.5)]

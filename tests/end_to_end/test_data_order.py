@@ -120,3 +120,10 @@ def test_fitted_documents_are_the_same_on_any_number_of_ranks(noted: Trial) -> N
     fitted = run(noted, "fitted_1", packing="best_fit")
     assert [len(fitted[step]) for step in range(UPDATES)] == SEQUENCES
     assert run(noted, "fitted_3", "batch.micro_sequences=2", ranks=3, packing="best_fit") == fitted
+
+
+def test_a_run_that_would_read_a_source_too_often_is_refused_before_it_trains(trial: Trial) -> None:
+    ended = trial.run("read_too_often", "data.max_epochs={text: 0.01}")
+    assert ended.code == 2, ended.output
+    assert "at most 0.01 is allowed" in ended.output
+    assert not trial.files("read_too_often").lines()

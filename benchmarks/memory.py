@@ -1,6 +1,8 @@
 """Peak memory of a rank on a CPU against what `pretrain plan` says, for every ZeRO stage.
 
-    torchrun --nproc_per_node N benchmarks/memory.py PRECISION ENGINE STAGE
+    torchrun --nproc_per_node N benchmarks/memory.py PRECISION ENGINE STAGE [--json]
+
+STAGE is a ZeRO stage, with `-offload` after it where the optimizer lives on the CPU.
 
     for case in "bf16 deepspeed 1" "bf16 deepspeed 3" "fp32 torch 0"; do
         torchrun --nproc_per_node 2 benchmarks/memory.py $case; done
@@ -10,6 +12,7 @@ Resident memory counts what libraries load as well: a first small engine loads t
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -53,7 +56,6 @@ def train_two_updates(config: Config, ranks: Ranks) -> None:
             engine,
             [batch_of(rows, 3, document_mask=True)] * micro_steps(config.batch, ranks.size),
             lr=1e-3,
-            batch_tokens=config.batch.tokens,
             model=config.model,
             previous_counts=None,
             device=CPU,
@@ -68,23 +70,28 @@ def resident(field: str) -> int:
     raise ValueError(field)
 
 
-def measure(precision: str, engine: str, stage: int, ranks: Ranks) -> tuple[int, int]:
+def measure(precision: str, engine: str, stage: str, ranks: Ranks) -> tuple[int, int]:
     """Bytes at the peak, and bytes planned."""
-    case = [
-        f"run.precision={precision}",
-        f"run.engine={engine}",
-        f"deepspeed.zero_optimization.stage={stage}",
-    ]
+    number, *offload = stage.split("-")
+    zero = {"stage": int(number)} | ({"offload_optimizer": {"device": "cpu"}} if offload else {})
+    section = json.dumps({"zero_optimization": zero, "zero_force_ds_cpu_optimizer": False})
+    case = [f"run.precision={precision}", f"run.engine={engine}", f"deepspeed={section}"]
     train_two_updates(load("tiny_dense", [*BATCH, *case]), ranks)
     config = load("tiny_dense", [*BATCH, *LARGE, *case])
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     train_two_updates(config, ranks)
-    return resident("VmHWM") - before, memory(config, model_shape(config), ranks.size).total
+    return resident("VmHWM") - before, _planned(config, ranks)
+
+
+def _planned(config: Config, ranks: Ranks) -> int:
+    """Of all parts but the copy of a save, since nothing is saved here."""
+    parts = memory(config, model_shape(config), ranks.size, on_host=True)
+    return parts.total - parts.checkpoint_copy
 
 
 def main() -> None:
-    precision, engine, stage = sys.argv[1:]
+    precision, engine, stage, *as_json = sys.argv[1:]
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     port = int(os.environ["MASTER_PORT"])
     ranks = Ranks(
@@ -92,10 +99,11 @@ def main() -> None:
     )
     torch.set_num_threads(1)
     join(ranks, CPU)
-    measured, planned = measure(precision, engine, int(stage), ranks)
+    measured, planned = measure(precision, engine, stage, ranks)
     if ranks.first:
         sizes = f"measured {measured / 2**20:6.0f} MiB, planned {planned / 2**20:6.0f} MiB"
-        print(f"{precision} {engine} ZeRO {stage}, {size} rank(s): {sizes}, ratio {measured / planned:.2f}")
+        text = f"{precision} {engine} ZeRO {stage}, {size} rank(s): {sizes}, ratio {measured / planned:.2f}"
+        print(json.dumps({"measured_bytes": measured, "planned_bytes": planned}) if as_json else text)
     sys.stdout.flush()
     torch.distributed.barrier()
     os._exit(0)

@@ -6,24 +6,33 @@ added with `app.add_typer`.
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import typer
 
 from pretrain.commands import (
+    checkpoint,
     coord_check,
     data_build,
     data_inspect,
     data_verify,
+    doctor,
+    evaluate,
     export,
+    generate,
     import_,
     lr,
     plan,
+    report,
+    sweep,
     tokenizer,
 )
-from pretrain.commands.laws import advise, batch, fit_curve, fit_lr, optimise, predict, scale
+from pretrain.commands.laws import advise, batch, figures, fit_curve, fit_lr, optimise, predict, scale
 from pretrain.errors import UserError
+from pretrain.files import FULL
 
 app = typer.Typer(
     name="pretrain",
@@ -33,10 +42,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(plan.plan)
+app.command()(doctor.doctor)
 app.command()(lr.lr)
+app.command()(sweep.sweep)
 app.command("coord-check")(coord_check.coord_check)
+app.command()(generate.generate)
+app.command()(evaluate.evaluate)
 app.command()(export.export)
 app.command("import")(import_.import_)
+app.command()(report.report)
 data = typer.Typer(help="Build, look at and check token shards.", no_args_is_help=True)
 data.command("build")(data_build.build)
 data.command("inspect")(data_inspect.data_inspect)
@@ -54,7 +68,12 @@ laws.command()(scale.scale)
 laws.command("fit-curve")(fit_curve.fit_curve)
 laws.command()(predict.predict)
 laws.command()(optimise.optimise)
+laws.command()(figures.figures)
 app.add_typer(laws, name="laws")
+checkpoints = typer.Typer(help="What a checkpoint holds, and whether it is whole.", no_args_is_help=True)
+checkpoints.command()(checkpoint.inspect)
+checkpoints.command()(checkpoint.verify)
+app.add_typer(checkpoints, name="checkpoint")
 
 
 @app.callback()
@@ -65,10 +84,24 @@ def _always_a_group() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console command; leaves through SystemExit."""
     try:
-        app(None if arguments is None else list(arguments), prog_name="pretrain")
+        with _room():
+            app(None if arguments is None else list(arguments), prog_name="pretrain")
     except UserError as error:
         typer.echo(f"pretrain: {error}", err=True)
         sys.exit(2)
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """A full disk is no fault of ours: it is said in a line, also where standard output goes there."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  what is left in the old one cannot be written
+        typer.echo(f"pretrain: {error.filename or 'standard output'}: {error.strerror}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,22 @@ def _keep_freed_memory() -> None:
         mallopt(TRIM_THRESHOLD, LARGEST_THRESHOLD)
 
 
+def same_bits() -> None:
+    """Have torch and its compiler compute the same bits in every run on the same GPU; before it computes any.
+
+    Operations that cannot are refused by torch with their name.
+    """
+    import torch
+    from torch._inductor import config as compiler
+    from torch.utils import deterministic
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is made
+    torch.use_deterministic_algorithms(True)
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads those
+    if hasattr(compiler, "deterministic"):  # torch 2.10: kernels are not chosen by a race
+        compiler.deterministic = True
+
+
 def available_bytes(ranks: Ranks, device: torch.device) -> int:
     """Free memory for one rank: of its GPU, or its share of this machine's, container limits included."""
     import torch

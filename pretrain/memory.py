@@ -7,10 +7,11 @@ P   parameters, N ranks. A part that ZeRO shards over ranks is divided by N.
     master weights   4P        4P                     stage 1; none where the fp32 weights are their own
     moments          8P        8P                     stage 1
     gradients        4P        4P (accumulated fp32)  stage 2
-    buckets          4 to 16 bytes a gradient of a bucket: copies on their way to the rank that owns them
+    buckets          4 to 14 bytes a gradient of a bucket: copies on their way to the rank that owns them
+    checkpoint copy  12P / N on a CPU: what a save writes while training goes on (a GPU's is on the host)
 
-Under stage 3 there are also the weights that are gathered at one time. Activations are an estimate that
-follows `kernels.activation_checkpointing` (activations.py).
+Under stage 3 there are also the weights that are whole at one time: those that are used again soon are kept.
+Activations are an estimate that follows `kernels.activation_checkpointing` (activations.py).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 from megatron_lite.model.parameters import Parameter, parameters
 from megatron_lite.model.shape import ModelShape
 from pretrain.activations import FP32, activations
+from pretrain.communication import REUSE_ELEMENTS, number
 from pretrain.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 BYTES = {"bf16": 2, "fp32": 4}
 BUCKET_ELEMENTS = 500_000_000  # the default of DeepSpeed's reduce_bucket_size
 # What DeepSpeed holds at the peak of an update beside the rest, by stage; fitted by benchmarks/memory.py.
-BUCKET_BYTES = {0: 4, 1: 8, 2: 9, 3: 16}
+BUCKET_BYTES = {0: 4, 1: 8, 2: 9, 3: 14}
+OFFLOAD_BYTES = 8  # for a parameter of the share that an offloaded optimizer updates; on the host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,7 @@ class Memory:
     gradients: int
     buckets: int
     activations: int
+    checkpoint_copy: int
 
     @property
     def total(self) -> int:
@@ -49,8 +53,11 @@ class Memory:
         return sum(asdict(self).values())
 
 
-def memory(config: Config, shape: ModelShape, num_ranks: int) -> Memory:
-    """What a run of `config` on `num_ranks` ranks needs on each of them."""
+def memory(config: Config, shape: ModelShape, num_ranks: int, *, on_host: bool = False) -> Memory:
+    """What a run of `config` on `num_ranks` ranks needs on each of them.
+
+    `on_host`: the ranks compute on CPUs, whose memory also holds what a save has copied out.
+    """
     everything = parameters(shape)
     size = sum(parameter.size for parameter in everything)
     zero = config.deepspeed.zero_optimization
@@ -61,22 +68,26 @@ def memory(config: Config, shape: ModelShape, num_ranks: int) -> Memory:
     def share(sharded: bool) -> int:
         return -(-size // num_ranks) if sharded else size
 
-    gathered = _gathered(everything) if stage == 3 else 0
-    asked = (zero.model_extra or {}).get("reduce_bucket_size")
-    bucket = min(size, asked if isinstance(asked, int) else BUCKET_ELEMENTS)
+    keys = zero.model_extra or {}
+    kept = number(keys, "stage3_max_reuse_distance", REUSE_ELEMENTS)
+    gathered = min(size, max(_gathered(everything), kept)) if stage == 3 else 0
+    offloaded = on_host and sharded_by_deepspeed and "offload_optimizer" in keys
+    bucket = min(size, number(keys, "reduce_bucket_size", BUCKET_ELEMENTS))
     own_master = config.run.precision == "fp32" and stage == 0
     return Memory(
         weights=bytes_each * (share(stage == 3) + gathered),
         master_weights=0 if own_master else FP32 * share(stage >= 1),
         moments=2 * FP32 * share(stage >= 1),
         gradients=FP32 * share(stage >= 2),
-        buckets=BUCKET_BYTES[stage] * bucket if sharded_by_deepspeed else 0,
+        buckets=(BUCKET_BYTES[stage] * bucket if sharded_by_deepspeed else 0)
+        + (OFFLOAD_BYTES * share(True) if offloaded else 0),
         activations=activations(
             shape,
             _micro_batch_tokens(config),
             bytes_each,
             config.kernels.activation_checkpointing,
         ),
+        checkpoint_copy=3 * FP32 * share(True) if on_host else 0,
     )
 
 

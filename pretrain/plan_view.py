@@ -1,4 +1,4 @@
-"""A plan as tables for people."""
+"""A plan for people: the answers, then the tables that they follow from."""
 
 from __future__ import annotations
 
@@ -12,30 +12,28 @@ from rich.table import Table
 from megatron_lite.options import format_count
 from pretrain.data.mixture import describe_mix
 from pretrain.memory import readable
+from pretrain.planning.answers import answers
+from pretrain.planning.fits_view import fits_tables
+from pretrain.rates.rates import Rates
+from pretrain.rates.view import sketches
 
 if TYPE_CHECKING:
     from pretrain.plan import Plan
 
 
-def plan_tables(plan: Plan) -> RenderableType:
+def plan_tables(plan: Plan, rates: Rates) -> RenderableType:
     """The whole plan."""
-    tables = [_overview(plan), _stages(plan)]
+    tables: list[RenderableType] = [answers(plan), fits_tables(plan), _overview(plan), _stages(plan)]
     if len(plan.batches) > 1:
         tables.append(_batches(plan))
-    tables += [_groups(plan), _memory(plan), lr_table(plan.lr)]
-    return Group(*tables, *(f"\nWarning: {warning}." for warning in plan.warnings))
-
-
-def lr_table(points: tuple[tuple[int, float], ...]) -> Table:
-    """Learning rates at token counts."""
-    table = _table("learning rate", "tokens", "", "lr")
-    for tokens, lr in points:
-        table.add_row(f"{tokens:,}", format_count(tokens), f"{lr:.6g}")
-    return table
+    tables += [_groups(plan), _memory(plan)]
+    if plan.num_ranks > 1:
+        tables.append(_communication(plan))
+    return Group(*tables, *sketches(rates))
 
 
 def _overview(plan: Plan) -> Table:
-    table = _table(plan.name, "", "", "")
+    table = _table("the run", "", "", "")
     for name, value in _facts(plan):
         table.add_row(name, f"{value:,}", format_count(value))
     table.add_row("FLOPs in all", "", f"{plan.flops:.4g}")
@@ -83,6 +81,16 @@ def _memory(plan: Plan) -> Table:
     table = _table(f"memory per rank, {plan.num_ranks} rank(s)", "part", "bytes", "")
     for name, value in (asdict(plan.memory) | {"total": plan.memory.total}).items():
         table.add_row(name.replace("_", " "), f"{value:,}", readable(value))
+    return table
+
+
+def _communication(plan: Plan) -> Table:
+    table = _table("communication in an update", "what", "collective", "dtype", "payload", "sent by a rank")
+    for exchange in plan.communication:
+        sent = readable(exchange.sent_bytes(plan.num_ranks))
+        table.add_row(
+            exchange.what, exchange.collective, exchange.dtype, readable(exchange.payload_bytes), sent
+        )
     return table
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from pretrain.errors import UserError
+from pretrain.guard.signals import Stopped, StopRequests
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 POLL_SECONDS = 0.2
 HEARD_SECONDS = 5.0  # that a failed first rank stays for the others to read why
-DONE, MISTAKE, FAILURE = "done", "mistake", "failure"
+DONE, MISTAKE, FAILURE, STOPPED = "done", "mistake", "failure", "stopped"
+STOP_ASKED = "stop asked"  # the key under which another rank asks the first, which works alone, to stop
 T = TypeVar("T")
 
 
@@ -82,28 +84,79 @@ def total(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def first_does(work: Callable[[], None], name: str, ranks: Ranks, store: dist.Store) -> None:
-    """Do `work` on the first rank while the others wait, however long; a mistake is one on every rank."""
-    heard = f"{name}, heard"
+def first_does(
+    work: Callable[[], None],
+    name: str,
+    ranks: Ranks,
+    store: dist.Store,
+    requests: StopRequests | None = None,
+) -> None:
+    """Do `work` on the first rank while the others wait, however long; a mistake is one on every rank.
+
+    A request to stop, of any rank, ends it at once with Stopped on every rank.
+    """
     if not ranks.first:
-        while not store.check([name]):
-            time.sleep(POLL_SECONDS)
-        how, _, text = store.get(name).decode().partition(" ")
-        store.add(heard, 1)
-        if how != DONE:
-            raise UserError(text) if how == MISTAKE else RuntimeError(f"the first rank failed: {text}")
+        _hear(name, store, requests)
         return
     try:
-        work()
+        _interrupted(work, store, requests)
         store.set(name, DONE)
     except BaseException as error:
-        how = MISTAKE if isinstance(error, UserError) else FAILURE
+        how = {UserError: MISTAKE, Stopped: STOPPED}.get(type(error), FAILURE)
         store.set(name, f"{how} {error or type(error).__name__}")
-        stays = HEARD_SECONDS if isinstance(error, Exception) else 0.0  # an interrupt comes to every rank
+        stays = HEARD_SECONDS if isinstance(error, (Exception, Stopped)) else 0.0
         until = time.monotonic() + stays
-        while store.add(heard, 0) < ranks.size - 1 and time.monotonic() < until:
+        while store.add(f"{name}, heard", 0) < ranks.size - 1 and time.monotonic() < until:
             time.sleep(POLL_SECONDS)  # the store may go with this process
         raise
+
+
+def _interrupted(work: Callable[[], None], store: dist.Store, requests: StopRequests | None) -> None:
+    if requests is None:
+        work()
+        return
+    if store.check([STOP_ASKED]):
+        requests.ask(store.get(STOP_ASKED).decode())
+    try:
+        with requests.interrupting():
+            work()
+    except Exception:
+        requests.check()  # a signal that ended helpers of this work, too, is no failure of theirs
+        raise
+
+
+def _hear(name: str, store: dist.Store, requests: StopRequests | None) -> None:
+    asked = False
+    while not store.check([name]):
+        if requests and requests.reason and not asked:
+            store.set(STOP_ASKED, requests.reason)
+            asked = True
+        time.sleep(POLL_SECONDS)
+    how, _, text = store.get(name).decode().partition(" ")
+    store.add(f"{name}, heard", 1)
+    if how == STOPPED:
+        raise Stopped(text)
+    if how != DONE:
+        raise UserError(text) if how == MISTAKE else RuntimeError(f"the first rank failed: {text}")
+
+
+def agree_to_stop(requests: StopRequests, ranks: Ranks) -> None:
+    """Raise Stopped on every rank where any was asked to stop. Collective."""
+    import torch.distributed as dist
+
+    reasons = [requests.reason] * ranks.size
+    if ranks.size > 1:
+        dist.all_gather_object(reasons, requests.reason)
+    for reason in reasons:
+        if reason:
+            raise Stopped(reason)
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether `flag` holds on some rank. Collective."""
+    import torch
+
+    return bool(total(torch.tensor(int(flag), device=device)) > 0)
 
 
 def all_do(work: Callable[[], T], ranks: Ranks) -> T:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pretrain.config.load import load, names
+from pretrain.sweep.load import names as sweep_names
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -130,12 +131,14 @@ def uses_of(package: str) -> Iterator[str]:
                 "pretrain/monitor/curves.py",
                 "pretrain/coord_check/plot.py",
                 "pretrain/rates/plot.py",
+                "pretrain/laws/figures/",
                 "benchmarks/",
             ),
         ),
         ("transformers", ("pretrain/exchange/", "benchmarks/")),
         ("sentencepiece", ("pretrain/data/", "benchmarks/")),
         ("flash_attn", "megatron_lite/kernels/"),
+        ("lm_eval", "pretrain/evaluate/harness/"),
     ],
 )
 def test_a_heavy_library_has_one_place(package: str, folder: str | tuple[str, ...]) -> None:
@@ -159,6 +162,11 @@ def test_the_environment_is_read_at_the_door_alone() -> None:
 
 ENVIRONMENT = {
     "pretrain/engine/deepspeed_engine.py",  # DeepSpeed insists on finding LOCAL_RANK there
+    "pretrain/guard/processes.py",  # another process's, to tell ranks from others
+    "pretrain/sweep/nursery.py",  # the door of a sweep's runs
+    "pretrain/commands/evaluate.py",  # the door of an evaluation, which torchrun and srun may start
+    "pretrain/commands/doctor.py",  # what the doctor looks at; its parts are handed it
+    "pretrain/machine.py",  # cuBLAS learns in no other way that it is to add up in a fixed order
     "pretrain/monitor/wandb_tracker.py",  # where wandb's own key is
 }
 
@@ -213,8 +221,8 @@ def commands(text: str) -> Iterator[list[str]]:
 
 
 def test_every_config_that_is_named_exists() -> None:
-    known = set(names())
-    assert {"tiny_moe", "3b_moe"} <= known
+    known = {*names(), *sweep_names()}
+    assert {"tiny_moe", "3b_moe", "tiny_wsd"} <= known
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
         asked = {word for words in commands(text) for flag, word in pairwise(words) if flag == "--config"}
@@ -233,12 +241,12 @@ def test_every_make_target_that_is_named_exists() -> None:
 
 
 def test_every_command_of_the_readme_parses() -> None:
-    from pretrain.main import _parse
+    from pretrain.main import parse
 
     seen = 0
     for words in commands((ROOT / "README.md").read_text(encoding="utf-8")):
         if "launch/pretrain.py" in words:
-            parsed = _parse(words[words.index("launch/pretrain.py") + 1 :])
+            parsed = parse(words[words.index("launch/pretrain.py") + 1 :])
             assert isinstance(parsed, argparse.Namespace)
             if not parsed.config.startswith("my_"):
                 load(parsed.config, parsed.overrides)

@@ -42,7 +42,6 @@ def updates(config: Config, number: int, device: torch.device) -> list[StepResul
             engine,
             [batch_of(micro, END_ID, document_mask=True) for micro in rows],
             lr=1e-3,
-            batch_tokens=config.batch.tokens,
             model=config.model,
             previous_counts=results[-1].expert_counts if results else None,
             device=device,

@@ -28,11 +28,15 @@ def attention(
     *,
     kind: Kind = "by_document",
     wide: bool = False,
+    deterministic: bool = False,
 ) -> Tensor:
     """softmax(scale · q kᵀ) v over the earlier tokens of the same document; result TND.
 
-    `wide`: products in fp32 whatever the type is (by_document only: the others are a GPU's).
+    `wide`: products in fp32 whatever the type is (by_document only: the others are a GPU's). `deterministic`:
+    flash-attn's backward pass adds up in a fixed order (the others follow torch's own switch).
     """
+    if kind == "flash_attn":
+        return attention_flash(q_TND, k_TKD, v_TKD, documents, scale, deterministic=deterministic)
     if kind == "by_document":
         return attention_by_document(q_TND, k_TKD, v_TKD, documents, scale, wide=wide)
     return _KINDS[kind](q_TND, k_TKD, v_TKD, documents, scale)
@@ -53,7 +57,13 @@ def attention_reference(
 
 
 def attention_flash(
-    q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, documents: Documents, scale: float
+    q_TND: Tensor,
+    k_TKD: Tensor,
+    v_TKD: Tensor,
+    documents: Documents,
+    scale: float,
+    *,
+    deterministic: bool = False,
 ) -> Tensor:
     """flash-attn over documents of any lengths, without padding."""
     call = flash_attention()
@@ -68,6 +78,7 @@ def attention_flash(
         max_seqlen_k=documents.length_bound,
         softmax_scale=scale,
         causal=True,
+        deterministic=deterministic,
     )
 
 
@@ -105,7 +116,6 @@ def varlen_attention() -> Callable[..., Tensor] | None:
 
 
 _KINDS: dict[str, Callable[..., Tensor]] = {
-    "flash_attn": attention_flash,
     "varlen": attention_varlen,
     "reference": attention_reference,
 }

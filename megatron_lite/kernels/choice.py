@@ -23,6 +23,7 @@ class Kernels:
     wide_products: bool = False
     compile_blocks: bool = False
     activation_checkpointing: Checkpointing = "none"
+    deterministic: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ def choose(
         wide_products=wide,
         compile_blocks=compiled,
         activation_checkpointing=options.activation_checkpointing,
+        deterministic=options.deterministic,
     )
     reasons = (
         f"attention {attention} ({why_attention})",
@@ -56,6 +58,7 @@ def choose(
         f"products {'fp32' if wide else 'given'} ({why_wide})",
         f"compile {'blocks' if compiled else 'none'} ({why_compiled})",
         f"activation checkpointing {options.activation_checkpointing}",
+        *(["the same bits in every run"] if options.deterministic else []),
     )
     return Choice(kernels=kernels, reasons=reasons)
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from megatron_lite.kernels.applied import applied
 from megatron_lite.kernels.precision import widen
 
 ALIGNMENT_BYTES = 16  # of every stride that F.grouped_mm is given
@@ -25,7 +26,7 @@ def grouped_linear(
     `grouped`: in one call, where the sizes allow it; `wide`: multiplied in fp32 whatever the type is.
     """
     if grouped and can_group(weight_EOI):
-        return _GroupedLinear.apply(x_RI, weight_EOI, ends_E, wide)
+        return applied(_GroupedLinear, x_RI, weight_EOI, ends_E, wide)
     return grouped_linear_reference(x_RI, weight_EOI, ends_E)
 
 

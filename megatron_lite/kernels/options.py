@@ -34,3 +34,7 @@ class KernelOptions(Options):
         description="kept for the backward pass: none: everything; selective: matrix products and attention;"
         " full: a block's input",
     )
+    deterministic: bool = Field(
+        False,
+        description="on GPUs: the same bits in every run on the same machine, by slower kernels if needed",
+    )

@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from megatron_lite.kernels.applied import applied
 from megatron_lite.kernels.precision import widen
 
 
 def linear(x: Tensor, weight_OI: Tensor, *, wide: bool = False) -> Tensor:
     """weight @ row for every row of x, in the type of x; `wide` multiplies in fp32 whatever the type is."""
-    return _WideLinear.apply(x, weight_OI) if wide else F.linear(x, weight_OI)
+    return applied(_WideLinear, x, weight_OI) if wide else F.linear(x, weight_OI)
 
 
 class _WideLinear(torch.autograd.Function):

@@ -13,19 +13,36 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from megatron_lite.kernels.applied import applied
 from megatron_lite.kernels.precision import cast, widen
 
 
 def invert(order_R: Tensor, num_copies: int) -> Tensor:
     """inverse_TK of order_R."""
+    inverted = invert_opaque if torch.compiler.is_compiling() else _inverted
+    return inverted(order_R).view(-1, num_copies)
+
+
+def _inverted(order_R: Tensor) -> Tensor:
     inverse_R = torch.empty_like(order_R)
     inverse_R[order_R] = torch.arange(order_R.numel(), device=order_R.device)
-    return inverse_R.view(-1, num_copies)
+    return inverse_R
+
+
+@torch.library.custom_op("megatron_lite::invert", mutates_args=())
+def invert_opaque(order_R: Tensor) -> Tensor:
+    """Closed to the compiler: that of torch 2.13 may read what is scattered before it is written."""
+    return _inverted(order_R)
+
+
+@invert_opaque.register_fake
+def _(order_R: Tensor) -> Tensor:
+    return torch.empty_like(order_R)
 
 
 def spread(x_TH: Tensor, order_R: Tensor, inverse_TK: Tensor) -> Tensor:
     """Row r is the token whose copy stands there."""
-    return _Spread.apply(x_TH, order_R, inverse_TK)
+    return applied(_Spread, x_TH, order_R, inverse_TK)
 
 
 def spread_reference(x_TH: Tensor, order_R: Tensor, inverse_TK: Tensor) -> Tensor:
@@ -35,7 +52,7 @@ def spread_reference(x_TH: Tensor, order_R: Tensor, inverse_TK: Tensor) -> Tenso
 
 def combine(y_RH: Tensor, weights_TK: Tensor, order_R: Tensor, inverse_TK: Tensor) -> Tensor:
     """Token t is the sum of its rows, each times its weight."""
-    return _Combine.apply(y_RH, weights_TK, order_R, inverse_TK)
+    return applied(_Combine, y_RH, weights_TK, order_R, inverse_TK)
 
 
 def combine_reference(y_RH: Tensor, weights_TK: Tensor, order_R: Tensor, inverse_TK: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from megatron_lite.kernels.applied import applied
+
 
 def swiglu(gate_up_TI2: Tensor) -> Tensor:
     """silu(first half) * second half."""
@@ -28,7 +30,7 @@ def swiglu_reference(gate_up_TI2: Tensor) -> Tensor:
 
 def swiglu_recomputed(gate_up_TI2: Tensor) -> Tensor:
     """The same, keeping its input alone for the backward pass: silu is cheaper than its memory."""
-    return _SwiGLU.apply(gate_up_TI2)
+    return applied(_SwiGLU, gate_up_TI2)
 
 
 class _SwiGLU(torch.autograd.Function):

@@ -30,11 +30,21 @@ class Attention(nn.Module):
 
     def forward(self, x_TH: Tensor, turn: Rotation, documents: Documents) -> Tensor:
         """One output a token."""
+        q_TND, k_TKD, v_TKD = self.project(x_TH, turn)
+        mixed_TND = self.mix(q_TND, k_TKD, v_TKD, documents)
+        return self.output(mixed_TND.flatten(1))
+
+    def project(self, x_TH: Tensor, turn: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+        """q_TND, k_TKD and v_TKD of every token, q and k turned."""
         num_queries, num_keys, num_values = self.heads
         heads = self.qkv(x_TH).unflatten(-1, (-1, self.head_dim))
         turning, v_TKD = heads.split([num_queries + num_keys, num_values], dim=1)
         q_TND, k_TKD = rotate(turning, turn).split([num_queries, num_keys], dim=1)  # in one piece: one pass
-        mixed_TND = attention(
+        return q_TND, k_TKD, v_TKD
+
+    def mix(self, q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, documents: Documents) -> Tensor:
+        """What each query finds among the earlier tokens of its document, TND."""
+        return attention(
             q_TND,
             k_TKD,
             v_TKD,
@@ -42,5 +52,5 @@ class Attention(nn.Module):
             self.scale,
             kind=self.kernels.attention,
             wide=self.kernels.wide_products,
+            deterministic=self.kernels.deterministic,
         )
-        return self.output(mixed_TND.flatten(1))

@@ -18,8 +18,8 @@ from megatron_lite.model.shape import ModelShape
 class Block(nn.Module):
     """h += residual_multiplier · mixer(norm(h)), for both mixers.
 
-    The token mixer maps (x_TH, turn, documents) to y_TH, the channel mixer x_TH to y_TH and the statistics of
-    its router or None.
+    The token mixer maps (x_TH, turn, documents) to y_TH, the channel mixer (x_TH, real_T of the documents) to
+    y_TH and the statistics of its router or None.
     """
 
     def __init__(self, shape: ModelShape, *, mixer: nn.Module, channel: nn.Module) -> None:
@@ -36,5 +36,5 @@ class Block(nn.Module):
         """The stream after both mixers, and the router's statistics where there is one."""
         mixed_TH = self.mixer(self.mixer_norm(h_TH), turn, documents)
         h_TH = add_branch(h_TH, mixed_TH, self.residual_multiplier)
-        channel_TH, statistics = self.channel(self.channel_norm(h_TH))
+        channel_TH, statistics = self.channel(self.channel_norm(h_TH), documents.real_T)
         return add_branch(h_TH, channel_TH, self.residual_multiplier), statistics

@@ -9,7 +9,8 @@ Shapes: T tokens, H hidden width, V vocabulary, L layers, E experts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,9 @@ from megatron_lite.model.rope import rotation
 from megatron_lite.model.router import RouterStatistics
 from megatron_lite.model.shape import ModelShape
 
+See = Callable[[int, Tensor, RouterStatistics | None], None]
+"""(layer, the residual stream behind it TH, the statistics of its router), without gradient."""
+
 
 class Decoder(nn.Module):
     """A decoder of the given shape, its weights not yet set.
@@ -45,6 +49,7 @@ class Decoder(nn.Module):
         self.shape = shape
         self.kernels = kernels = kernels or Kernels()
         self._run_block = runner(kernels)
+        self._see: See | None = None
         vocabulary = (shape.vocab_size, shape.hidden_size)
         self.embedding = nn.Parameter(torch.empty(vocabulary))
         self.head = None if shape.tied else nn.Parameter(torch.empty(vocabulary))
@@ -78,16 +83,41 @@ class Decoder(nn.Module):
 
     def logits(self, tokens_T: Tensor, documents: Documents) -> Tensor:
         """The logits of every token, TV in fp32: for generation and tests, not for training."""
-        h_TH, _ = self._hidden(tokens_T, documents)
+        return self.logits_of(self.hidden(tokens_T, documents))
+
+    def embed(self, tokens_T: Tensor) -> Tensor:
+        """The residual stream before the first block, TH."""
+        return F.embedding(tokens_T, self.embedding) * self.shape.embedding_multiplier
+
+    def logits_of(self, h_TH: Tensor) -> Tensor:
+        """The logits TV, in fp32, of the normed stream behind the last block."""
         return widen(F.linear(h_TH, self._output_weight())) / self.shape.logits_scaling
+
+    @contextmanager
+    def watched(self, see: See) -> Iterator[None]:
+        """Meanwhile `see` is shown what every block makes, once a forward pass.
+
+        It looks from outside of what is compiled and of what the backward pass computes again.
+        """
+        self._see = see
+        try:
+            yield
+        finally:
+            self._see = None
+
+    def hidden(self, tokens_T: Tensor, documents: Documents) -> Tensor:
+        """The normed stream behind the last block, TH; `logits_of` a part of it costs that part."""
+        return self._hidden(tokens_T, documents)[0]
 
     def _hidden(self, tokens_T: Tensor, documents: Documents) -> tuple[Tensor, list[RouterStatistics]]:
         turn = rotation(documents.positions_T, self.shape.head_dim, self.shape.rope_theta)
-        h_TH = F.embedding(tokens_T, self.embedding) * self.shape.embedding_multiplier
+        h_TH = self.embed(tokens_T)
         statistics = []
-        for block in self.layers:
+        for layer, block in enumerate(self.layers):
             h_TH, of_layer = self._run_block(block, h_TH, turn, documents)
             statistics.append(of_layer)
+            if self._see is not None:
+                self._see(layer, h_TH.detach(), of_layer)
         return self.norm(h_TH), [of_layer for of_layer in statistics if of_layer is not None]
 
     def _output_weight(self) -> Tensor:
@@ -101,7 +131,8 @@ def _channel(shape: ModelShape, kernels: Kernels, dispatcher: Dispatcher) -> nn.
 def _by_layer(statistics: Sequence[RouterStatistics]) -> dict[str, Tensor]:
     if not statistics:
         return {}
-    counts_LE, probability_sums_LE, z_sums_L = (
-        torch.stack(of_layers) for of_layers in zip(*statistics, strict=True)
-    )
-    return {"expert_counts_LE": counts_LE, "probability_sums_LE": probability_sums_LE, "z_sums_L": z_sums_L}
+    return {
+        "expert_counts_LE": torch.stack([of_layer.counts_E for of_layer in statistics]),
+        "probability_sums_LE": torch.stack([of_layer.probability_sums_E for of_layer in statistics]),
+        "z_sums_L": torch.stack([of_layer.z_sum for of_layer in statistics]),
+    }

@@ -5,7 +5,9 @@ Shapes: B sequences, S tokens of a sequence, T = B·S tokens in a row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ class Documents:
     cu_lengths: Tensor  # the boundaries as int32, as flash-attn takes them
     max_length: int
     length_bound: int  # no document is longer, in any batch of this shape: compiled code does not follow it
+    real_T: Tensor | None = None  # False at padding, which is a document too; None: there is none
 
     def to(self, device: torch.device | str) -> Documents:
         """The same with its tensors on `device`."""
@@ -28,6 +31,7 @@ class Documents:
             self,
             positions_T=self.positions_T.to(device, non_blocking=True),
             cu_lengths=self.cu_lengths.to(device, non_blocking=True),
+            real_T=None if self.real_T is None else self.real_T.to(device, non_blocking=True),
         )
 
 
@@ -51,4 +55,16 @@ def documents(tokens_BS: Tensor, end_id: int | None) -> Documents:
         cu_lengths=torch.from_numpy(bounds.astype(np.int32)),
         max_length=int(lengths.max()),
         length_bound=tokens_BS.shape[1],
+    )
+
+
+def in_a_row(lengths: Sequence[int]) -> Documents:
+    """Documents of these lengths, one after another; on the host."""
+    boundaries = (0, *accumulate(lengths))
+    return Documents(
+        boundaries=boundaries,
+        positions_T=torch.cat([torch.arange(length) for length in lengths]),
+        cu_lengths=torch.tensor(boundaries, dtype=torch.int32),
+        max_length=max(lengths),
+        length_bound=max(lengths),
     )

@@ -22,6 +22,6 @@ class MLP(nn.Module):
         self.gate_up = Linear(shape.hidden_size, 2 * shape.intermediate_size, wide=wide)
         self.down = Linear(shape.intermediate_size, shape.hidden_size, wide=wide)
 
-    def forward(self, x_TH: Tensor) -> tuple[Tensor, None]:
-        """One output a token."""
+    def forward(self, x_TH: Tensor, real_T: Tensor | None = None) -> tuple[Tensor, None]:
+        """One output a token, padding included."""
         return self.down(swiglu(self.gate_up(x_TH))), None

@@ -68,7 +68,11 @@ class MoE(nn.Module):
         self.experts = Experts(shape, kernels)
         self.dispatcher = dispatcher
 
-    def forward(self, x_TH: Tensor) -> tuple[Tensor, RouterStatistics]:
-        """One output a token, and what the router's losses need."""
-        routing, statistics = self.router(x_TH)
+    def forward(self, x_TH: Tensor, real_T: Tensor | None = None) -> tuple[Tensor, RouterStatistics]:
+        """One output a token, and what the router's losses need: of real tokens where some are padding."""
+        routing, statistics = self.router(x_TH, real_T)
         return self.dispatcher(x_TH, routing, self.experts), statistics
+
+    def output(self, x_TH: Tensor) -> Tensor:
+        """The output alone: a model that is not trained has no use for the rest."""
+        return self.dispatcher(x_TH, self.router.choose(x_TH)[1], self.experts)

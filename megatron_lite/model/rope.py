@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from megatron_lite.kernels.applied import applied
 from megatron_lite.kernels.precision import widen, widened
 
 
@@ -34,7 +35,7 @@ def rotate(x_TND: Tensor, turn: Rotation) -> Tensor:
     """The heads of each token, turned."""
     if torch.compiler.is_compiling():
         return rotate_reference(x_TND, turn)  # which the compiler fuses with what is around it
-    return _Rotate.apply(x_TND, *turn)
+    return applied(_Rotate, x_TND, *turn)
 
 
 def rotate_reference(x_TND: Tensor, turn: Rotation) -> Tensor:

@@ -11,15 +11,20 @@ from pretrain.errors import UserError, nearest
 
 def checkpoint_at(path: Path) -> Checkpoint:
     """The checkpoint at `path`, of a run its newest; UserError with advice where there is none."""
-    if (path / STATE_FILE).is_file():
+    try:
+        whole = (path / STATE_FILE).is_file()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}.") from None
+    if whole:
         return Checkpoint(path)
     checkpoint = newest(path / "checkpoints") or newest(path)
     if checkpoint is None:
-        raise UserError(f"{path}: {_what_it_is(path)}")
+        raise UserError(f"{path}: {what_it_is(path)}")
     return checkpoint
 
 
-def _what_it_is(path: Path) -> str:
+def what_it_is(path: Path) -> str:
+    """Why `path` is no checkpoint, and what to do."""
     if (path / "config.json").is_file():
         return f"a folder of transformers; `pretrain import {path} OUT` makes a checkpoint of it."
     if path.is_dir():

@@ -10,6 +10,7 @@ from typing import Any
 
 FORMAT = 1
 STATE_FILE = "state.json"
+LATEST = "latest"  # a text file beside the checkpoints with the name of the newest
 SEAL = "sha256"  # the key of state.json that holds the hash of the others
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -24,11 +26,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value inste
 
 def print_json(value: Any) -> None:
     """One JSON value on standard output."""
-    typer.echo(json.dumps(value))
+    from pretrain.finite import finite
+
+    typer.echo(json.dumps(finite(value), allow_nan=False))
 
 
 def print_table(table: Any) -> None:
-    """Tables for people, on standard output."""
+    """Tables for people, on standard output; a letter that it does not know becomes a question mark."""
     from rich.console import Console
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     Console(highlight=False).print(table)

@@ -29,12 +29,17 @@ def names() -> list[str]:
 
 def find(name_or_path: str) -> Path:
     """The file meant by a path, or by the name of a shipped config with or without `.yaml`."""
-    name = name_or_path.removesuffix(".yaml")
-    for file in (Path(name_or_path), SHIPPED / f"{name}.yaml"):
+    return find_among(name_or_path, SHIPPED, "config")
+
+
+def find_among(name_or_path: str, folder: Path, what: str) -> Path:
+    """The file meant by a path, or by the name of one in `folder`; UserError names those that are there."""
+    name, known = name_or_path.removesuffix(".yaml"), sorted(file.stem for file in folder.glob("*.yaml"))
+    for file in (Path(name_or_path), folder / f"{name}.yaml"):
         if file.is_file():
             return file
     raise UserError(
-        f"no config '{name_or_path}': neither a file nor one of {', '.join(names())}.{nearest(name, names())}"
+        f"no {what} '{name_or_path}': neither a file nor one of {', '.join(known)}.{nearest(name, known)}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pretrain.checkpoint.find import checkpoint_at
-from pretrain.checkpoint.load import Checkpoint, newest
+from pretrain.checkpoint.load import Checkpoint, newest_readable
 from pretrain.config.combinations import undivided
 from pretrain.config.derive import Derived, derive
 from pretrain.config.history import Past
@@ -42,7 +42,7 @@ def past_of(config: Config) -> Past | None:
     """
     if config.run.branch_from is None:
         return None
-    own = newest(config.run.folder / "checkpoints")
+    own = newest_readable(config.run.folder / "checkpoints")
     return saved_past(own) if own else branch_point(branched_from(config.run.branch_from))
 
 

@@ -37,8 +37,8 @@ class Place:
     @property
     def allowed(self) -> list[str]:
         """The keys that are known here, if it is a section."""
-        kind = _bare(self.kind)
-        return list(kind.model_fields) if _is_section(kind) else []
+        kind = bare(self.kind)
+        return list(kind.model_fields) if is_section(kind) else []
 
 
 def find_place(schema: type[BaseModel], location: Sequence[int | str]) -> Place:
@@ -70,8 +70,8 @@ def _step(place: Place, part: int | str) -> Place:
     if part == "[key]":
         return place
     keys = (*place.keys, str(part))
-    kind = _bare(place.kind)
-    if _is_section(kind):
+    kind = bare(place.kind)
+    if is_section(kind):
         field = kind.model_fields.get(str(part))
         return Place(keys=keys, kind=_hint(field), field=field)
     arguments = get_args(kind)
@@ -90,13 +90,13 @@ def _hint(field: FieldInfo | None) -> Any:
     return Annotated[(field.annotation, *kept)] if kept else field.annotation
 
 
-def _bare(kind: Any) -> Any:
+def bare(kind: Any) -> Any:
     """A type hint without Annotated and without `| None`."""
     if get_origin(kind) is Annotated:
-        return _bare(get_args(kind)[0])
+        return bare(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):
         others = [item for item in get_args(kind) if item is not type(None)]
-        return _bare(others[0]) if len(others) == 1 else kind
+        return bare(others[0]) if len(others) == 1 else kind
     return kind
 
 
@@ -110,5 +110,6 @@ def _discriminates(item: Any) -> bool:
     return isinstance(getattr(item, "discriminator", None), str)
 
 
-def _is_section(kind: Any) -> bool:
+def is_section(kind: Any) -> bool:
+    """Whether a bare hint is a class of options."""
     return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -5,7 +5,7 @@ B rows, S the sequence length, T = B * S.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,6 +39,12 @@ class Batch:
         """Targets that count."""
         return int((self.targets_T != IGNORE).sum())
 
+    @property
+    def num_real(self) -> int:
+        """Tokens without padding."""
+        real_T = self.documents.real_T
+        return len(self.tokens_T) if real_T is None else int(real_T.sum())
+
 
 def batch_of(rows: np.ndarray, end_id: int, *, document_mask: bool) -> Batch:
     """The batch of rows [B, S+1].
@@ -53,7 +59,10 @@ def batch_of(rows: np.ndarray, end_id: int, *, document_mask: bool) -> Batch:
     if document_mask:
         targets_BS[ends_BS] = IGNORE
     row_documents = documents(torch.from_numpy(inputs_BS), end_id if document_mask else None)
-    tokens_BS = np.where(inputs_BS == PADDING, end_id, inputs_BS)
+    padding_BS = inputs_BS == PADDING
+    if padding_BS.any():
+        row_documents = replace(row_documents, real_T=torch.from_numpy(~padding_BS).flatten())
+    tokens_BS = np.where(padding_BS, end_id, inputs_BS)
     return Batch(
         tokens_T=torch.from_numpy(tokens_BS).flatten(),
         targets_T=torch.from_numpy(targets_BS).flatten(),

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
 
 from pretrain.data.corpus import Corpus
 from pretrain.data.held_out import ValidationData as ValidationData
+from pretrain.data.jumps import Jump, jumped, jumps_over
 from pretrain.data.mixture import Mixture
 from pretrain.data.options import Packing
 from pretrain.data.order import Permutation
@@ -86,10 +88,24 @@ class TrainingData:
             for length in dict.fromkeys(self._lengths)
             for name, packed in pack_sources(corpus, _named(ahead, length), "train", length, packing).items()
         }
-        self._read_before: list[dict[tuple[int, str], int]] = [{}]  # of each length and source, by stage
-        for stage, (start, end) in enumerate(pairwise(self._starts[:-1])):
-            self._read_before.append(self._after(stage, end - start))
         self._order = lru_cache(maxsize=4 * len(self._packed))(self._new_order)
+        self._jump([])
+
+    def jumps_over(self, first: int, last: int, more: int) -> list[Jump]:
+        """What to leave out so that sequence `first` is read behind all up to `last`, and `more` of those."""
+        return list(jumps_over(self._starts, first, last, more))
+
+    def without(self, jumps: Sequence[Jump]) -> TrainingData:
+        """The sequences of the same run with these jumps and no others."""
+        other = copy(self)
+        other._jump(jumps)
+        return other
+
+    def _jump(self, jumps: Sequence[Jump]) -> None:
+        self._jumps = jumps
+        self._read_before: list[dict[tuple[int, str], int]] = [{}]  # of each length and source, by stage
+        for stage, end in enumerate(self._starts[1:-1]):
+            self._read_before.append(self._after(stage, end - 1, more=1))
 
     def __len__(self) -> int:
         """Sequences in the whole run."""
@@ -98,7 +114,7 @@ class TrainingData:
     def origin(self, i: int) -> Origin:
         """Where sequence i comes from."""
         stage = self._stage(i)
-        mixture, within = self._mixtures[stage], i - self._starts[stage]
+        mixture, within = self._mixtures[stage], self._within(stage, i)
         source, length = mixture.source(within), self._lengths[stage]
         position = self._read_before[stage].get((length, source), 0) + mixture.count(source, within)
         epoch, place = divmod(position, len(self._packed[length, source]))
@@ -123,9 +139,8 @@ class TrainingData:
         return self._packed
 
     def read_before(self, i: int) -> dict[tuple[int, str], int]:
-        """How many of the first i sequences are of each length and source."""
-        stage = self._stage(i)
-        return self._after(stage, i - self._starts[stage])
+        """How many sequences of each length and source are read or jumped over before sequence i is."""
+        return self._after(self._stage(i), i)
 
     def reads(self, i: int) -> dict[str, Fraction]:
         """How often the first i sequences read each source, at one length after the other."""
@@ -142,11 +157,16 @@ class TrainingData:
     def _stage(self, i: int) -> int:
         return min(bisect_right(self._starts, i), len(self._mixtures)) - 1
 
-    def _after(self, stage: int, within: int) -> dict[tuple[int, str], int]:
-        """Sequences read of each length and source once `within` of a stage are."""
+    def _within(self, stage: int, i: int) -> int:
+        """Which of a stage's sequences is read for the one that the timeline calls i."""
+        return i - self._starts[stage] + jumped(self._jumps, self._starts, stage, i)
+
+    def _after(self, stage: int, i: int, more: int = 0) -> dict[tuple[int, str], int]:
+        """Sequences gone of each length and source before sequence i of a stage, or `more` behind that."""
         mixture, length, read = self._mixtures[stage], self._lengths[stage], dict(self._read_before[stage])
         for name in mixture.names:
-            read[length, name] = read.get((length, name), 0) + mixture.count(name, within)
+            gone = mixture.count(name, self._within(stage, i) + more)
+            read[length, name] = read.get((length, name), 0) + gone
         return read
 
     def _new_order(self, length: int, source: str, epoch: int) -> Permutation:

@@ -21,7 +21,8 @@ def deepspeed_config(
     """The config that DeepSpeed's engine is given.
 
     Gradients are accumulated and reduced in fp32 whatever the precision of the weights. Under ZeRO 0
-    DeepSpeed reports no gradient norm, so clipping is done by our engine there.
+    DeepSpeed reports no gradient norm, so clipping is done by our engine there. It does not look for
+    gradients that are not finite: their norm is not either, and is known before a step is asked for.
     """
     stage = options.zero_optimization.stage
     return options.model_dump() | {
@@ -29,8 +30,9 @@ def deepspeed_config(
         "train_micro_batch_size_per_gpu": batch.micro_sequences,
         "gradient_accumulation_steps": micro_steps,
         "gradient_clipping": (optimizer.clip or 0.0) if stage else 0.0,
-        "bf16": {"enabled": precision == "bf16"},
+        "bf16": {"enabled": precision == "bf16", "check_grad_overflow": False},
         "data_types": {"grad_accum_dtype": "fp32"},
         "communication_data_type": "fp32",
+        "gradient_allreduce_op": "sum" if stage < 3 else "mean",  # stage 3 knows no sum
         "steps_per_print": 2**40,
     }

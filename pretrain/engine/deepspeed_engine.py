@@ -7,10 +7,11 @@ own checkpoints are not used.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from io import StringIO
 from typing import Any
 
@@ -18,13 +19,24 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from megatron_lite.model.decoder import Decoder, See
 from megatron_lite.model.documents import Documents
+from megatron_lite.model.twin import lent
 from megatron_lite.mup.groups import Group
 from megatron_lite.optim.adamw import adamw, built_group, rates, set_rates
 from megatron_lite.optim.options import AdamWOptions
 from megatron_lite.optim.second_moment import SecondMoment
-from pretrain.engine.base import KINDS, Kind, StateReader
-from pretrain.engine.deepspeed_state import create_optimizer_state, read_tensor, write_tensor
+from pretrain.engine.base import KINDS, Kind, Part, StateReader
+from pretrain.engine.deepspeed_norm import drop_update, norm_source
+from pretrain.engine.deepspeed_parts import local_part
+from pretrain.engine.deepspeed_state import (
+    create_optimizer_state,
+    gathered,
+    optimized_tensors,
+    read_tensor,
+    write_tensor,
+)
+from pretrain.engine.finite import all_finite
 from pretrain.errors import UserError
 
 
@@ -45,6 +57,7 @@ class DeepSpeedEngine:
 
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
         warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
+        self.model = model
         self.parameters = dict(model.named_parameters())
         self.names = {parameter: name for name, parameter in self.parameters.items()}
         self.clip = options.clip
@@ -63,7 +76,12 @@ class DeepSpeedEngine:
                 raise UserError(f"deepspeed: {_refusal(error)}") from None
         self.stage = self.engine.zero_optimization_stage()
         self.num_ranks = torch.distributed.get_world_size()
+        # what DeepSpeed divides by; in bf16 a product with it is exact for powers of two alone
+        self.averaged_over = self.num_ranks if self.stage == 3 else 1
         self.micro_step = 0
+        self.norms = norm_source(self.engine, self.parameters)
+        self.found: Any = None  # what the norm was computed from, as DeepSpeed's step wants it
+        self.norm = math.nan  # of the gradient that is accumulated, once it was asked for
         self._assert_fp32()
 
     def forward(self, tokens_T: Tensor, targets_T: Tensor, documents: Documents) -> dict[str, Tensor]:
@@ -82,25 +100,40 @@ class DeepSpeedEngine:
         # DeepSpeed counts micro-steps from the start of the run, modulo their number: wrong once that changes
         self.engine.set_gradient_accumulation_boundary(is_last)
         # DeepSpeed averages over ranks, and would over micro-steps; the protocol sums
-        self.engine.backward(objective * self.num_ranks, scale_wrt_gas=False)
+        self.engine.backward(objective * self.averaged_over, scale_wrt_gas=False)
         if not is_last:
             self.engine.step()  # no update yet: its timers end a micro-step here
 
-    def step(self, lr: float, second_moment: SecondMoment | None = None) -> float:
+    def gradient_norm(self) -> float:
         announced = self.engine.gradient_accumulation_steps()
         assert self.micro_step == announced, "not the number of micro-steps that was announced"
         self.micro_step = 0
-        set_rates(self.engine.basic_optimizer, lr, second_moment)
-        norm = self._clip_replicated() if self.stage == 0 else None
-        self.engine.step()
-        return norm if norm is not None else float(self.engine.get_global_grad_norm())
+        self.found = self.norms.ask()
+        self.norm = float(self.norms.total(self.found))
+        return self.norm
 
-    def _clip_replicated(self) -> float:
-        gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        if self.clip is not None:
-            nn.utils.clip_grads_with_norm_(list(self.parameters.values()), self.clip, norm)
-        return float(norm)
+    def step(self, lr: float, second_moment: SecondMoment | None = None) -> None:
+        assert math.isfinite(self.norm), "a step is made by a norm that is a number"
+        set_rates(self.engine.basic_optimizer, lr, second_moment)
+        if self.stage == 0 and self.clip is not None:
+            nn.utils.clip_grads_with_norm_(list(self.parameters.values()), self.clip, self.found)
+        with self.norms.answered(self.found):
+            self.engine.step()
+        assert self.engine.was_step_applied(), "DeepSpeed left out an update that was asked for"
+        self.norm = math.nan
+
+    def discard(self) -> None:
+        if self.stage == 0:
+            self.engine.set_gradient_accumulation_boundary(False)
+            self.engine.step()  # no update: its timers end a micro-step here
+            self.engine.zero_grad()
+        else:
+            drop_update(self.engine, self.norms)
+        assert not self.engine.was_step_applied(), "DeepSpeed made an update that was discarded"
+        self.norm = math.nan
+
+    def finite(self) -> bool:
+        return all_finite(optimized_tensors(self.engine), self.engine.device)
 
     def state(self) -> Iterator[tuple[Kind, str, Tensor]]:
         for kind in KINDS:
@@ -112,6 +145,27 @@ class DeepSpeedEngine:
         for kind in KINDS:
             for name, parameter in self.parameters.items():
                 write_tensor(self.engine, parameter, kind, read(kind, name))
+
+    def replicated(self) -> Mapping[str, Tensor]:
+        return {} if self.stage == 3 else self.parameters
+
+    @contextmanager
+    def whole_weights(self) -> Iterator[Decoder]:
+        with gathered(self.engine, self.parameters.values()), lent(self.model) as made:
+            yield made
+
+    def watched(self, see: See) -> AbstractContextManager[None]:
+        assert isinstance(self.model, Decoder), "only a decoder has blocks"
+        return self.model.watched(see)
+
+    def parts(self, kind: Part) -> Iterator[tuple[str, Tensor]]:
+        for name, parameter in self.parameters.items():
+            part = local_part(self.stage, parameter, kind)
+            if part is not None:
+                yield name, part
+
+    def working_parameters(self) -> list[nn.Parameter]:
+        return list(self.parameters.values())
 
     def groups(self) -> list[Group]:
         return [

@@ -7,6 +7,8 @@ follow the master copy, and AdamW counts its steps.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -18,7 +20,7 @@ from pretrain.engine.base import Kind
 def create_optimizer_state(engine: Any, updates: int) -> None:
     """Zero moments and `updates` steps for every tensor that the inner optimizer updates."""
     inner = engine.basic_optimizer
-    for tensor in _optimized_tensors(engine):
+    for tensor in optimized_tensors(engine):
         inner.state[tensor] = {
             "step": torch.tensor(float(updates), device=tensor.device),  # fused AdamW reads it there
             "exp_avg": torch.zeros_like(tensor),
@@ -29,14 +31,22 @@ def create_optimizer_state(engine: Any, updates: int) -> None:
         engine.optimizer._lazy_init_hp_params_optimizer_state()
 
 
-def _optimized_tensors(engine: Any) -> list[Tensor]:
+def optimized_tensors(engine: Any) -> list[Tensor]:
+    """This rank's part of the fp32 weights, as the inner optimizer holds them."""
     if engine.zero_optimization_stage() == 3:
         return list(engine.optimizer.fp32_partitioned_groups_flat)
     return [tensor for group in engine.basic_optimizer.param_groups for tensor in group["params"]]
 
 
+def gathered(engine: Any, parameters: Iterable[nn.Parameter]) -> AbstractContextManager[Any]:
+    """Inside, every rank holds the whole working weights, only to be read. Collective at both ends."""
+    from deepspeed.runtime.zero.partition_parameters import GatheredParameters
+
+    return GatheredParameters(parameters) if engine.zero_optimization_stage() == 3 else nullcontext()
+
+
 def read_tensor(engine: Any, parameter: nn.Parameter, kind: Kind) -> Tensor:
-    """The whole fp32 weight or moment of one parameter, on the CPU. Collective."""
+    """The whole fp32 weight or moment of one parameter, where it is. Collective."""
     from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
     if engine.zero_optimization_stage() == 0:
@@ -46,7 +56,7 @@ def read_tensor(engine: Any, parameter: nn.Parameter, kind: Kind) -> Tensor:
     else:
         full = safe_get_full_optimizer_state(parameter, kind)
     shape = getattr(parameter, "ds_shape", parameter.shape)
-    return full.detach().reshape(shape).to("cpu", torch.float32, copy=True)
+    return full.detach().reshape(shape).float()
 
 
 def write_tensor(engine: Any, parameter: nn.Parameter, kind: Kind, full: Tensor) -> None:

@@ -23,7 +23,7 @@ OURS = {
     "fp16": "run.precision (bf16; fp16 is not offered)",
     "data_types": "nothing: gradients are accumulated in fp32",
     "communication_data_type": "nothing: gradients are reduced in fp32",
-    "gradient_allreduce_op": "nothing: gradients are averaged",
+    "gradient_allreduce_op": "nothing: gradients are summed over ranks",
     "steps_per_print": "trackers.console_every_steps",
     "tensorboard": "trackers.tensorboard",
     "wandb": "trackers.wandb",

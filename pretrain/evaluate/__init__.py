@@ -1,1 +1,1 @@
-"""Loss on held-out text, and generation."""
+"""Loss on held-out text, benchmark tasks, and generation."""

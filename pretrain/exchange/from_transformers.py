@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ import torch
 
 from megatron_lite.model.parameters import Counts, count
 from megatron_lite.model.shape import ModelShape
-from pretrain.checkpoint.format import FORMAT, SEAL, STATE_FILE, file_sha256, state_sha256
+from pretrain.checkpoint.aside import write_state
+from pretrain.checkpoint.format import file_sha256
 from pretrain.checkpoint.position import Position
-from pretrain.checkpoint.save import MAX_FILE_BYTES
+from pretrain.checkpoint.sharing import MAX_FILE_BYTES
 from pretrain.data.progress import Progress
 from pretrain.errors import UserError
 from pretrain.exchange.aside import check_free, written_aside
@@ -25,7 +25,7 @@ from pretrain.exchange.hub_folder import Stored, check_tensors, check_tied_copy,
 from pretrain.exchange.keys import model_section
 from pretrain.exchange.names import Link, links
 from pretrain.exchange.tensors import Planned, shards, write_shards
-from pretrain.files import replace, sync
+from pretrain.files import sync
 
 TOKENIZER_FOLDER = "tokenizer"
 TOKENIZER_FILES = (
@@ -85,8 +85,8 @@ def import_model(folder: Path, out: Path, *, progress: Progress, ignored: Collec
                 "ignored": sorted(ignored),
             },
         }
-        state = {"format": FORMAT, "position": asdict(Position()), **facts, "files": files}
-        replace(aside / STATE_FILE, json.dumps(state | {SEAL: state_sha256(state)}, indent=1))
+        files |= _of_tokenizer(aside, tokenizer_files)
+        write_state(aside, {"position": asdict(Position()), **facts, "files": files})
     return Imported(out=out, shape=shape, counts=counts, tokenizer_files=tokenizer_files)
 
 
@@ -117,3 +117,12 @@ def _copy_tokenizer(folder: Path, target: Path) -> tuple[str, ...]:
         shutil.copyfile(folder / name, target / name)
         sync(target / name)
     return names
+
+
+def _of_tokenizer(aside: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What state.json says of the tokenizer's files, which `verify` compares as it does the weights."""
+    paths = {f"{TOKENIZER_FOLDER}/{name}": aside / TOKENIZER_FOLDER / name for name in names}
+    return {
+        name: {"bytes": path.stat().st_size, "sha256": file_sha256(path), "tensors": []}
+        for name, path in paths.items()
+    }

@@ -1,12 +1,7 @@
-"""Write safetensors one tensor at a time: header first, then bytes, so that memory holds one tensor.
-
-A file begins with 8 bytes, the length of its header, and the header, JSON that says where each tensor lies
-in the bytes behind it.
-"""
+"""Write safetensors one tensor at a time: header first, then bytes, so that memory holds one tensor."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,9 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pretrain.checkpoint.tensor_file import header
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 CODES = {torch.float32: "F32", torch.bfloat16: "BF16"}
-ALIGNMENT = 8  # of the tensors' bytes, which the header is padded to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +60,7 @@ def write_shards(
     """Write the files one after another from `tensors`, which come in the planned order; flushed to disk."""
     for path, planned in files:
         with path.open("wb") as file:
-            file.write(_header(planned))
+            file.write(header([(one.name, CODES[one.dtype], one.shape, one.bytes) for one in planned]))
             for expected in planned:
                 name, tensor = next(tensors)
                 assert (name, tuple(tensor.shape)) == (expected.name, expected.shape), (name, expected)
@@ -76,19 +72,3 @@ def write_shards(
             file.flush()
             os.fsync(file.fileno())
     assert next(tensors, None) is None, "every tensor was planned"
-
-
-def _header(planned: Sequence[Planned]) -> bytes:
-    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}  # without which transformers refuses it
-    start = 0
-    for tensor in planned:
-        end = start + tensor.bytes
-        entries[tensor.name] = {
-            "dtype": CODES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [start, end],
-        }
-        start = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % ALIGNMENT)
-    return len(text).to_bytes(8, "little") + text

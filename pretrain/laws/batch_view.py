@@ -6,15 +6,27 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pretrain.laws.batch_report import BatchReport
+from pretrain.laws.noise_run import NoiseRun
 from pretrain.laws.plain import plain
 
 
-def to_json(report: BatchReport | None, loss: float | None, by_loss: Mapping[str, float]) -> dict[str, Any]:
-    """The measurement (null without a table) and the published laws at a loss."""
-    return {"measured": plain(report), "loss": loss, "by_loss": dict(by_loss)}
+def to_json(
+    report: BatchReport | None,
+    loss: float | None,
+    by_loss: Mapping[str, float],
+    noise: NoiseRun | None = None,
+) -> dict[str, Any]:
+    """The measurement (null without a table), the published laws at a loss, a run's noise scale."""
+    found = {"measured": plain(report), "loss": loss, "by_loss": dict(by_loss)}
+    return found | ({} if noise is None else {"noise_scale": plain(noise)})
 
 
-def words(report: BatchReport | None, loss: float | None, by_loss: Mapping[str, float]) -> Iterator[str]:
+def words(
+    report: BatchReport | None,
+    loss: float | None,
+    by_loss: Mapping[str, float],
+    noise: NoiseRun | None = None,
+) -> Iterator[str]:
     """One fact a line."""
     if report is not None:
         yield from report.definition
@@ -28,8 +40,24 @@ def words(report: BatchReport | None, loss: float | None, by_loss: Mapping[str, 
             )
         yield from report.warm_up
         yield from (f"note: {note}" for note in report.notes)
+    if noise is not None:
+        yield from _noise(noise)
     for name, batch in by_loss.items():
         yield f"at loss {loss:g}, {name}: {batch:.4g} tokens"
+
+
+def _noise(noise: NoiseRun) -> Iterator[str]:
+    yield "gradient noise scale: tr(Sigma) / |G|^2, means over updates before the ratio (McCandlish et al.)"
+    for one in noise.windows:
+        told = "no batch" if one.batch is None else f"{one.batch:.4g} tokens"
+        pair = "" if one.interval is None else f" (95 %: {one.interval[0]:.3g} to {one.interval[1]:.3g})"
+        span = f"{one.first_tokens:.4g} to {one.last_tokens:.4g} tokens"
+        yield f"{span}: {told}{pair}, from {one.updates} updates"
+    if noise.growth is not None:
+        ends = noise.growth.interval
+        known = "unknown" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
+        yield f"it grows as T^{noise.growth.exponent:.3f} (95 %: {known})"
+    yield from (f"note: {note}" for note in noise.notes)
 
 
 def _result(result: Mapping[str, Any]) -> str:

@@ -36,11 +36,12 @@ class Cell:
         return self.batch_tokens / REFERENCE_SEQUENCE_TOKENS
 
     def errors(self, noise: float) -> Array:
-        """The standard error of every mean: what the runs say, or a run's noise over its root where more.
+        """The standard error of every mean: a run's noise over the root of how many, else what the runs say.
 
-        What a run says of itself is often the error of its evaluation alone, without that of its seed.
+        What counts is how far runs are from each other. What a run says of itself is often the error of its
+        evaluation, which all share that are evaluated on the same text.
         """
-        return np.fmax(self.loss_se, noise / np.sqrt(self.runs))
+        return noise / np.sqrt(self.runs) if np.isfinite(noise) else self.loss_se
 
 
 def gather(results: Results) -> tuple[Cell, ...]:

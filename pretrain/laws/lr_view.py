@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from megatron_lite.options import format_count
@@ -35,27 +36,40 @@ def to_json(fit: LrFit) -> dict[str, Any]:
 
 
 def optima_table(fit: LrFit) -> Table:
-    """One line a (size, budget, batch)."""
-    table = Table("N", "T", "batch", "beta", "best lr", "±", "gamma", "loss", "")
+    """One line a (size, budget, batch); below it why some have no optimum."""
+    table = _table("N", "T", "batch", "beta", "best lr", "±", "gamma", "loss")
+    marks = {
+        flag: chr(ord("a") + i) for i, flag in enumerate(dict.fromkeys(o.flag for o in fit.optima if o.flag))
+    }
     for one in fit.optima:
         cell = one.cell
         where = [_count(cell.N), _count(cell.T), _count(cell.batch_tokens), f"{cell.beta:.4g}"]
         if one.flag:
-            table.add_row(*where, "", "", "", "", WHY[one.flag])
+            table.add_row(*where, f"({marks[one.flag]})", "", "", "")
         else:
             error = f"{100 * one.log_lr_se:.0f} %" if one.log_lr_se == one.log_lr_se else "?"
-            table.add_row(*where, f"{one.lr:.3g}", error, f"{one.gamma:.3g}", f"{one.loss:.4f}", "")
+            table.add_row(*where, f"{one.lr:.3g}", error, f"{one.gamma:.3g}", f"{one.loss:.4f}")
+    table.caption = "\n".join(f"({mark}) {WHY[flag]}" for flag, mark in marks.items()) or None
     return table
 
 
 def laws_table(fit: LrFit) -> Table:
-    """The power law of every size and of all together."""
-    table = Table("sizes", "amplitude a", "95 %", "exponent b", "95 %", "points", "scatter")
+    """The power law gamma = a T^b of every size and of all together."""
+    table = _table("sizes", "a", "95 %", "b", "95 %", "points", "scatter")
     rows = [(_count(N), law) for N, law in fit.by_size.items()]
     if fit.together is not None:
         rows.append(("together", fit.together))
     for name, law in rows:
         table.add_row(name, *_law(law))
+    table.caption = "gamma = a T^b"
+    return table
+
+
+def _table(*columns: str) -> Table:
+    """Columns that stay whole on 80 characters."""
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, caption_justify="left")
+    for column in table.columns:
+        column.no_wrap = True
     return table
 
 

@@ -23,6 +23,7 @@ from pretrain.config.schema import Config
 from pretrain.engine.base import Engine, Kind, StateReader
 from pretrain.errors import UserError
 from pretrain.exchange.source import starting_point, weights_of
+from pretrain.machine import same_bits
 from pretrain.ranks import Ranks
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -52,6 +53,8 @@ def build_engine(
 
     `first_passes`: forward passes of each rank for the first update; absent: those of `batch.sequences`.
     """
+    if config.kernels.deterministic and device.type == "cuda":
+        same_bits()
     model = build_model(shape, config.run.precision, device, kernel_choice(config, device).kernels)
     expected = expected_groups(config, shape)
     if config.run.engine == "torch":
@@ -79,7 +82,7 @@ def set_state(engine: Engine, config: Config, shape: ModelShape, checkpoint: Che
     if checkpoint is None:
         engine.load(first_state(config, shape), updates=0)
     else:
-        engine.load(checkpoint.tensor, updates=checkpoint.position.step)
+        engine.load(checkpoint.tensor, updates=checkpoint.position.updates)
     audit(expected, engine.groups())
 
 

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 
 from megatron_lite.model.parameters import count
 from pretrain.checkpoint.load import newest
-from pretrain.evaluate.generate import generate
 from pretrain.loop.build import build_model
 from pretrain.loop.run import Run
+from pretrain.loop.samples import samples_of
 from pretrain.monitor.curves import draw
+from pretrain.monitor.goodput import goodput
 from pretrain.monitor.meter import Speed, peak_memory_bytes
 from pretrain.monitor.record import METRICS, TIMING, read
-from pretrain.monitor.report import write_report
 from pretrain.monitor.status import write_status
-from pretrain.monitor.summary import Sample, Score, Summary, write_summary
+from pretrain.monitor.summary import Sample, Score, Summary, score_of, write_summary
+from pretrain.report.write import write_report
 
-PROMPTS = ("def", "import", "class")
-SAMPLE_TOKENS = 64
+T = TypeVar("T")
 
 
 def finish(run: Run, *, seconds: float) -> Summary:
     """Write what a run leaves behind whose last update is trained and saved; `finished` once results stand.
 
+    What only shows the run may fail: that is said, and the run is finished all the same.
+
     `seconds`: of this process, preparation included. On the first rank only.
     """
+    shown = run.config.trackers.report
     picture, report = run.folder / "curves.png", run.folder / "report.html"
     speed = _speed(read(run.folder / TIMING))
     summary = Summary(
@@ -35,39 +38,54 @@ def finish(run: Run, *, seconds: float) -> Summary:
         parameters=count(run.shape),
         tokens=run.position.tokens,
         steps=run.position.step,
-        validation=_scores(read(run.folder / METRICS), run.position.step),
+        validation=run.scores or _scores(read(run.folder / METRICS), run.position.step),
         tokens_per_second=speed.tokens_per_second,
         mfu=speed.mfu,
         seconds=seconds,
         peak_memory_bytes=peak_memory_bytes(run.device),
-        samples=samples(run),
-        picture=str(picture),
-        report=str(report),
+        samples=(_tried(run, "samples", lambda: samples(run)) or ()) if shown else (),
+        picture=str(picture) if shown else "",
+        report=str(report) if shown else "",
+        goodput=_tried(run, "goodput", lambda: goodput(run.folder)),
     )
     write_summary(run.folder, summary)
-    draw(run.folder, picture)
+    if shown:
+        _tried(run, picture.name, lambda: draw(run.folder, picture))
     write_status(run.folder, "finished", run.position.step)
-    write_report(run.folder)
+    if shown:
+        _tried(run, report.name, lambda: write_report(run.folder))
     return summary
+
+
+def _tried(run: Run, what: str, make: Callable[[], T]) -> T | None:
+    """Something that shows the run, or None and a warning where it cannot be made."""
+    try:
+        return make()
+    except Exception as error:  # a GPU without room, a full disk, a damaged line
+        run.inspector.warn(f"Warning: no {what}: {type(error).__name__}: {error}")
+        return None
 
 
 def _scores(metrics: Sequence[Mapping[str, Any]], step: int) -> dict[str, Score]:
     """The last validation, by source."""
     return {
-        line["source"]: Score(loss=line["loss"], bits_per_byte=line["bits_per_byte"])
+        line["source"]: score_of(line)
         for line in metrics
         if line["kind"] == "validation" and line["step"] == step
     }
 
 
 def _speed(timing: Sequence[Mapping[str, Any]]) -> Speed:
-    """Over all updates of the run, restarts included, without what lies between updates."""
-    seconds = sum(line["seconds"] for line in timing)
+    """Over all updates that are in the record, restarts included, without what lies between updates."""
     known = [line for line in timing if line["mfu"] is not None]
     return Speed(
-        tokens_per_second=sum(line["tokens_per_second"] * line["seconds"] for line in timing) / seconds,
-        mfu=sum(line["mfu"] * line["seconds"] for line in known) / seconds if known else None,
+        tokens_per_second=_mean(timing, "tokens_per_second") if timing else 0.0,
+        mfu=_mean(known, "mfu") if known else None,
     )
+
+
+def _mean(timing: Sequence[Mapping[str, Any]], key: str) -> float:
+    return sum(line[key] * line["seconds"] for line in timing) / sum(line["seconds"] for line in timing)
 
 
 def samples(run: Run) -> tuple[Sample, ...]:
@@ -78,13 +96,4 @@ def samples(run: Run) -> tuple[Sample, ...]:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(checkpoint.tensor("weight", name))
-    texts = generate(
-        model,
-        run.corpus.tokenizer,
-        list(PROMPTS),
-        max_tokens=SAMPLE_TOKENS,
-        temperature=0.8,
-        top_p=0.95,
-        seed=run.config.run.seed,
-    )
-    return tuple(Sample(prompt=prompt, text=text) for prompt, text in zip(PROMPTS, texts, strict=True))
+    return samples_of(model, run.corpus.tokenizer, run.config.run.seed)

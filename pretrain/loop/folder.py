@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pretrain.checkpoint.branch import write_parent
 from pretrain.checkpoint.compatibility import check_compatible, check_rates
-from pretrain.checkpoint.load import Checkpoint, newest
+from pretrain.checkpoint.good import newest_good
+from pretrain.checkpoint.load import Checkpoint, newest, newest_readable
 from pretrain.config.load import dump
 from pretrain.config.past import branched_from, saved_config, saved_past
 from pretrain.config.schema import Config
 from pretrain.errors import UserError
+from pretrain.evaluate.harness.results import forget_after
 from pretrain.files import replace
 from pretrain.guard.lock import RunLock
 from pretrain.monitor.record import rewind
@@ -29,11 +32,13 @@ class RunFolder:
     )  # where its state comes from: the newest, or another run's that it branches from
 
 
-def claim(config: Config) -> RunFolder:
-    """Make or reopen the run folder for this job, and leave what is in it as it is; on the first rank only.
+def claim(config: Config, say: Callable[[str], None]) -> RunFolder:
+    """Make or reopen the run folder for this job; on the first rank only.
 
-    Raises UserError when another job holds it, when the checkpoint that it goes on from is damaged, or when
-    the config would not have trained what the run's own checkpoint holds.
+    Damaged checkpoints newer than the newest good one are named by `say` and set aside; all else that is in
+    the folder stays as it is. Raises UserError when another job holds it, when there are checkpoints and none
+    of them (or not the one that it branches from) is whole, or when the config would not have trained what
+    the run's own checkpoint holds.
     """
     path = config.run.folder
     try:
@@ -43,8 +48,8 @@ def claim(config: Config) -> RunFolder:
         raise UserError(
             f"run.root: {path} cannot be written ({error.strerror}); choose another folder."
         ) from None
-    checkpoint, origin = find_checkpoint(config), find_origin(config)
-    if origin:
+    checkpoint, origin = newest_good(path / "checkpoints", say), find_origin(config)
+    if origin and not checkpoint:
         origin.verify()
     if checkpoint:
         check_compatible(saved_config(checkpoint), config, checkpoint.position, saved_past(checkpoint))
@@ -58,7 +63,9 @@ def begin(claimed: RunFolder, config: Config, fingerprint: dict[str, str]) -> No
         check_rates(config, claimed.checkpoint.position.step)
     elif claimed.origin:
         write_parent(claimed.path, claimed.origin)
-    rewind(claimed.path, claimed.origin.position.step if claimed.origin else 0)
+    step = claimed.origin.position.step if claimed.origin else 0
+    rewind(claimed.path, step)
+    forget_after(claimed.path, step)
     replace(claimed.path / "config.yaml", dump(config))
 
 
@@ -70,6 +77,14 @@ def find_checkpoint(config: Config) -> Checkpoint | None:
 def find_origin(config: Config) -> Checkpoint | None:
     """The checkpoint whose state the run goes on from: its own, or the one that it branches from."""
     own = find_checkpoint(config)
+    if own or config.run.branch_from is None:
+        return own
+    return branched_from(config.run.branch_from)
+
+
+def readable_origin(config: Config) -> Checkpoint | None:
+    """As `find_origin`, before damaged checkpoints are set aside: of use for what they all say alike."""
+    own = newest_readable(config.run.folder / "checkpoints")
     if own or config.run.branch_from is None:
         return own
     return branched_from(config.run.branch_from)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TextIO
@@ -18,6 +18,8 @@ from pretrain.monitor.pace import Pace
 from pretrain.monitor.words import printable
 
 SECONDS_BETWEEN_REFRESHES = 0.2
+LEAST_BAR = 12  # columns, with the gaps around it; a third of it on a narrow terminal
+NARROW = 60
 
 
 class Bars:
@@ -56,7 +58,9 @@ class Bars:
         pace = Pace(num_steps, done=done_steps)
         with self._bar("training", num_steps) as bar:
             bar(completed=done_steps)
-            yield _TrainingBar(bar, pace)
+            width = self._console.width
+            room = width - len("training") - (LEAST_BAR if width >= NARROW else LEAST_BAR // 3)
+            yield _TrainingBar(bar, pace, room)
 
     @contextmanager
     def _bar(self, title: str, total: float) -> Iterator[Callable[..., None]]:
@@ -95,11 +99,22 @@ class _TaskBar:
 
 
 class _TrainingBar:
-    def __init__(self, show: Callable[..., None], pace: Pace) -> None:
-        self._show, self._pace = show, pace
+    def __init__(self, show: Callable[..., None], pace: Pace, room: int) -> None:
+        self._show, self._pace, self._room = show, pace, room
 
     def update(self, update: Update) -> None:
         pace = self._pace
         pace.advance(update.step - pace.done)
-        facts = [f"{update.step}/{pace.total:.0f}", *update.facts(), pace.time()]
-        self._show(completed=update.step, facts="  ".join(facts))
+        facts = [f"{update.step}/{pace.total:.0f}", pace.time(), *update.facts()]
+        self._show(completed=update.step, facts=_fitting([fact for fact in facts if fact], self._room))
+
+
+def _fitting(facts: Sequence[str], room: int) -> str:
+    """As many of the facts, from the first on, as a line has room for."""
+    text = ""
+    for fact in facts:
+        longer = f"{text}  {fact}" if text else fact
+        if text and len(longer) > room:
+            break
+        text = longer
+    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import AbstractContextManager
 from typing import TextIO
@@ -10,6 +11,8 @@ from pretrain.data.progress import Task
 from pretrain.monitor.display import Display, Silence, Training
 from pretrain.monitor.stream import unbroken
 from pretrain.monitor.summary import Score
+
+USUAL_COLUMNS = 80  # of a terminal that does not tell
 
 
 class Console:
@@ -36,15 +39,24 @@ class Console:
         self.say(f"step {step}  validation on {source}: {score.describe()}")
 
 
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or USUAL_COLUMNS
+    except OSError:
+        return USUAL_COLUMNS
+
+
 def _display(stream: TextIO, every_steps: int) -> Display:
-    stream = unbroken(stream)
+    stream, width = unbroken(stream), None
     if stream.isatty():
         from rich.console import Console as RichConsole
 
         from pretrain.monitor.bars import Bars
 
-        if not RichConsole(file=stream).is_dumb_terminal:
+        console = RichConsole(file=stream)
+        if not console.is_dumb_terminal:
             return Bars(stream)
+        width = _columns(stream)
     from pretrain.monitor.lines import Lines
 
-    return Lines(stream, every_steps)
+    return Lines(stream, every_steps, width=width)

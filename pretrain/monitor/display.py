@@ -15,14 +15,23 @@ class Update:
     """One update of the weights, as far as a person follows it."""
 
     step: int
+    tokens: int  # trained so far
     loss: float
     lr: float
-    tokens_per_second: float
+    grad_norm: float
+    tokens_per_second: float  # of late
+    mfu: float | None  # likewise; None: not known
 
     def facts(self) -> list[str]:
-        """The numbers in words."""
-        speed = f"{short(self.tokens_per_second)} tokens/s"
-        return [f"loss {self.loss:.4f}", f"lr {self.lr:.3g}", speed]
+        """The numbers in words, the first ones first to be read."""
+        facts = [
+            f"loss {self.loss:.4f}",
+            f"{short(self.tokens_per_second)} tokens/s",
+            f"lr {self.lr:.3g}",
+            f"grad {self.grad_norm:.3g}",
+            f"{short(self.tokens)} tokens",
+        ]
+        return facts if self.mfu is None else [*facts, f"MFU {self.mfu:.1%}"]
 
 
 class Training(Protocol):

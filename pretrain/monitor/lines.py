@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from pretrain.data.progress import Task
+from pretrain.monitor.columns import Table
 from pretrain.monitor.display import Training, Update
 from pretrain.monitor.pace import Pace
 from pretrain.monitor.words import amount, duration, printable
@@ -19,10 +20,17 @@ SECONDS_WORTH_A_LINE = 1.0
 class Lines:
     """Writes a line every few seconds of a task and every few updates of a training run."""
 
-    def __init__(self, stream: TextIO, every_steps: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        every_steps: int,
+        clock: Callable[[], float] = time.monotonic,
+        width: int | None = None,
+    ) -> None:
         self._stream = stream
         self._every_steps = every_steps
         self._clock = clock
+        self._width = width  # None: of a file, whose lines may have any length
 
     def say(self, text: str) -> None:
         """Write the text as it is, control characters made visible."""
@@ -39,7 +47,8 @@ class Lines:
     @contextmanager
     def training(self, num_steps: int, done_steps: int) -> Iterator[Training]:
         """A line for the first, every so many and the last update."""
-        yield _TrainingLines(Pace(num_steps, done=done_steps, clock=self._clock), self._every_steps, self.say)
+        pace = Pace(num_steps, done=done_steps, clock=self._clock)
+        yield _TrainingLines(pace, Table(num_steps, self._width), self._every_steps, self.say)
 
 
 class _TaskLines:
@@ -66,8 +75,8 @@ class _TaskLines:
 
 
 class _TrainingLines:
-    def __init__(self, pace: Pace, every_steps: int, say: Callable[[str], None]) -> None:
-        self._pace, self._every_steps, self._say = pace, every_steps, say
+    def __init__(self, pace: Pace, table: Table, every_steps: int, say: Callable[[str], None]) -> None:
+        self._pace, self._table, self._every_steps, self._say = pace, table, every_steps, say
         self._first = True
 
     def update(self, update: Update) -> None:
@@ -75,5 +84,5 @@ class _TrainingLines:
         pace.advance(update.step - pace.done)
         if self._first or update.step % self._every_steps == 0 or update.step >= pace.total:
             self._first = False
-            progress = f"step {update.step}/{pace.total:.0f}"
-            self._say("  ".join([progress, *update.facts(), pace.time()]).rstrip())
+            for line in self._table.lines(update, pace.time()):
+                self._say(line)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from pretrain.files import replace
+from pretrain.files import FULL, replace
 
 State = Literal["running", "finished", "continue", "failed"]
 FILE = "status.json"
@@ -24,11 +24,21 @@ class Status:
 
 def write_status(run_folder: Path, state: State, step: int, reason: str | None = None) -> None:
     """Replace the status in one go."""
-    status = Status(state=state, step=step, reason=reason)
-    replace(run_folder / FILE, json.dumps(asdict(status)) + "\n")
+    text = json.dumps(asdict(Status(state=state, step=step, reason=reason))) + "\n"
+    try:
+        replace(run_folder / FILE, text)
+    except OSError as error:
+        if error.errno not in FULL or not (run_folder / FILE).exists():
+            raise
+        # the old file has its block: what it says may be written over where no new one can be made
+        with (run_folder / FILE).open("r+b", buffering=0) as file:
+            file.write(text.encode())
+            file.truncate()
 
 
 def read_status(run_folder: Path) -> Status | None:
-    """The last status written, if there is one."""
-    path = run_folder / FILE
-    return Status(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    """The last status written, if there is one that reads."""
+    try:
+        return Status(**json.loads((run_folder / FILE).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None

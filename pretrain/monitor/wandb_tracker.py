@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pretrain.files import replace
 from pretrain.monitor.options import TrackerOptions
+from pretrain.monitor.record import EVENTS, METRICS, STATISTICS, discarded, read
 
 ID_FILE = "wandb.id"
 SECONDS_TO_START = 60
@@ -19,13 +20,19 @@ SECONDS_TO_FINISH = 60  # a lost network must not keep a finished run; the files
 
 
 class WandbTracker:
-    """One wandb run for one run folder: a resumed run goes on under the same id."""
+    """One wandb run for one run folder: a resumed run goes on under the same id.
+
+    wandb numbers what it is sent, drops what is numbered lower than before, and numbers anew in every offline
+    file. A run goes back when it is resumed or rewound, so that numbers of our own are used, which grow over
+    all of its starts; the axis of every curve is `step`.
+    """
 
     def __init__(
         self, run_folder: Path, options: TrackerOptions, config: Mapping[str, Any], say: Callable[[str], None]
     ) -> None:
         import wandb
 
+        self._number = _lines_so_far(run_folder)
         online = options.wandb == "auto" and has_key(os.environ)
         self._run = wandb.init(
             project=options.wandb_project,
@@ -39,7 +46,6 @@ class WandbTracker:
                 silent=True, console="off", init_timeout=SECONDS_TO_START, finish_timeout=SECONDS_TO_FINISH
             ),
         )
-        # our own step as the axis: wandb's counter refuses to go back, which a resumed run does
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
         files = Path(self._run.dir).parent
@@ -47,7 +53,11 @@ class WandbTracker:
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Send one point of every curve."""
-        self._run.log({"step": step, **values})
+        self._number += 1
+        self._run.log({"step": step, **values}, step=self._number)
+
+    def rewind(self, step: int) -> None:
+        """What was sent stays there: the curves go back to this step and on beside it."""
 
     def close(self) -> None:
         """Send what is left."""
@@ -55,6 +65,13 @@ class WandbTracker:
 
         self._run.finish()
         wandb.teardown()  # finish() may return before the file is written; wandb's process ends after it
+
+
+def _lines_so_far(run_folder: Path) -> int:
+    """What was sent so far, or more: a line of these files each, also of those that were taken back."""
+    files = [run_folder / name for name in (METRICS, STATISTICS)]
+    lines = sum(len(read(path)) for file in files for path in (file, discarded(file)))
+    return lines + sum(event["event"] == "tasks" for event in read(run_folder / EVENTS))
 
 
 def run_id(run_folder: Path) -> str:

@@ -20,7 +20,7 @@ def overview(rates: Rates) -> RenderableType:
     """The whole run."""
     points = rates.evenly()
     since = (-1, *(point.tokens for point in points))
-    return Group(_table(rates, points, since), *_sketches(rates))
+    return Group(_table(rates, points, since), *sketches(rates))
 
 
 def values(rates: Rates, points: Sequence[Point]) -> RenderableType:
@@ -58,7 +58,8 @@ def _columns(rates: Rates, points: Sequence[Point], marked: Sequence[bool]) -> I
         yield Column(heading=words, cells=[f"{point.compare[words]:.6g}" for point in points])
 
 
-def _sketches(rates: Rates) -> Iterator[Sketch]:
+def sketches(rates: Rates) -> Iterator[Sketch]:
+    """The rate against tokens, and the batch where it grows."""
     ends = {"first": rates.first, "last": rates.last}
     yield Sketch(
         title="learning rate against tokens",

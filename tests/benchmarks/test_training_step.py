@@ -31,6 +31,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_it_runs_and_writes(tmp_path: Path) -> None:
     """Ours and theirs start with the same loss and gradient; the page and the figures are written."""
     figures, page = tmp_path / "figures.json", tmp_path / "page.md"

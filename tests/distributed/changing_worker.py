@@ -15,7 +15,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from engine_worker import COUNTS, CPU, END, LENGTH, LR, MICRO, MODELS, MUP, VOCABULARY, shape_of, state_of
+from engine_worker import (
+    COUNTS,
+    CPU,
+    END,
+    LENGTH,
+    LR,
+    MICRO,
+    MODELS,
+    MUP,
+    VOCABULARY,
+    shape_of,
+    state_of,
+    zero_of,
+)
 
 from megatron_lite.model.options import ModelOptions
 from megatron_lite.mup.audit import audit
@@ -27,7 +40,6 @@ from pretrain.data.batch import Batch, batch_of
 from pretrain.engine.base import Engine
 from pretrain.engine.deepspeed_config import deepspeed_config
 from pretrain.engine.deepspeed_engine import DeepSpeedEngine
-from pretrain.engine.options import DeepSpeedOptions
 from pretrain.engine.torch_engine import TorchEngine
 from pretrain.loop.build import build_model, initial_state
 from pretrain.loop.step import train_step
@@ -37,25 +49,28 @@ from pretrain.ranks import Ranks, join
 OPTIMIZER = AdamWOptions(clip=0.65, eps=1e-5, adam_beta2=Beta2Options(half_life_tokens=400))
 
 
-def build(name: str, model: ModelOptions, precision: str, micro_steps: int, ranks: Ranks) -> Engine:
+def build(
+    name: str,
+    model: ModelOptions,
+    precision: str,
+    micro_steps: int,
+    ranks: Ranks,
+    optimizer: AdamWOptions = OPTIMIZER,
+) -> Engine:
     shape = shape_of(model)
-    expected = groups(shape, MUP, OPTIMIZER.weight_decay)
+    expected = groups(shape, MUP, optimizer.weight_decay)
     decoder = build_model(shape, precision, CPU)
     if name == "torch":
-        return TorchEngine(decoder, expected, OPTIMIZER)
-    stage, *offload = name.split("-")
-    zero: dict[str, Any] = {"stage": int(stage)} | (
-        {"offload_optimizer": {"device": "cpu"}} if offload else {}
-    )
+        return TorchEngine(decoder, expected, optimizer)
     json_config = deepspeed_config(
-        DeepSpeedOptions.model_validate({"zero_optimization": zero, "zero_force_ds_cpu_optimizer": False}),
+        zero_of(name),
         batch=BatchOptions(sequences=MICRO * ranks.size, sequence_length=LENGTH, micro_sequences=MICRO),
-        optimizer=OPTIMIZER,
+        optimizer=optimizer,
         precision=precision,
         micro_steps=micro_steps,
         num_ranks=ranks.size,
     )
-    return DeepSpeedEngine(decoder, expected, OPTIMIZER, json_config, ranks.local_rank)
+    return DeepSpeedEngine(decoder, expected, optimizer, json_config, ranks.local_rank)
 
 
 def batches(update: int, micro_batches: int, ranks: Ranks) -> list[Batch]:
@@ -74,7 +89,6 @@ def observe(engine: Engine, model: ModelOptions, micro_batches: list[int], ranks
             engine,
             batches(update, number, ranks),
             lr=LR * (update + 1),
-            batch_tokens=sizes[update],
             model=model,
             previous_counts=COUNTS if model.num_local_experts else None,
             device=CPU,

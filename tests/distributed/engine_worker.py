@@ -67,6 +67,15 @@ def shape_of(model: ModelOptions) -> ModelShape:
     return resolve_shape(model, MUP, VOCABULARY)
 
 
+def zero_of(name: str) -> DeepSpeedOptions:
+    """DeepSpeed's options of an engine such as `2`, or `2-offload` with its optimizer on the CPU."""
+    stage, *offload = name.split("-")
+    zero: dict[str, Any] = {"stage": int(stage)}
+    if offload:
+        zero["offload_optimizer"] = {"device": "cpu"}
+    return DeepSpeedOptions.model_validate({"zero_optimization": zero, "zero_force_ds_cpu_optimizer": False})
+
+
 def build(name: str, model: ModelOptions, precision: str, ranks: Ranks) -> Engine:
     shape = shape_of(model)
     expected = groups(shape, MUP, OPTIMIZER.weight_decay)
@@ -74,7 +83,7 @@ def build(name: str, model: ModelOptions, precision: str, ranks: Ranks) -> Engin
     if name == "torch":
         return TorchEngine(decoder, expected, OPTIMIZER)
     json_config = deepspeed_config(
-        DeepSpeedOptions.model_validate({"zero_optimization": {"stage": int(name)}}),
+        zero_of(name),
         batch=BatchOptions(sequences=SEQUENCES, sequence_length=LENGTH, micro_sequences=MICRO),
         optimizer=OPTIMIZER,
         precision=precision,
@@ -100,7 +109,6 @@ def step(engine: Engine, model: ModelOptions, micro_batches: list[Batch], lr: fl
         engine,
         micro_batches,
         lr=lr,
-        batch_tokens=SEQUENCES * LENGTH,
         model=model,
         previous_counts=COUNTS if model.num_local_experts else None,
         device=CPU,
@@ -109,7 +117,7 @@ def step(engine: Engine, model: ModelOptions, micro_batches: list[Batch], lr: fl
 
 
 def state_of(engine: Engine) -> dict[str, torch.Tensor]:
-    return {f"{kind} {name}": tensor for kind, name, tensor in engine.state()}
+    return {f"{kind} {name}": tensor.to("cpu", copy=True) for kind, name, tensor in engine.state()}
 
 
 def observe(engine: Engine, model: ModelOptions, ranks: Ranks, first_step: int) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from pretrain.checkpoint.format import checkpoint_name
 pytestmark = pytest.mark.dist
 STEPS = 3
 LR = 0.01
+STAGES = ("torch", "0", "1", "2", "3")
+OFFLOADED = ("1-offload", "2-offload", "3-offload")
 
 
 def seen(folder: Path, engine: str) -> dict[str, Any]:
@@ -132,12 +134,19 @@ def test_bf16_keeps_masters_moments_and_accumulation_in_fp32(
         assert not torch.equal(master, master.bfloat16().float())
 
 
-@pytest.mark.parametrize("num_ranks", [1, 2])
+@pytest.mark.parametrize(
+    ("num_ranks", "engines"),
+    [
+        (1, STAGES),
+        (2, STAGES),
+        pytest.param(3, ("0", "1", "3", *OFFLOADED), marks=pytest.mark.slow),
+        pytest.param(4, ("1", "2", "3", "3-offload"), marks=pytest.mark.slow),
+    ],
+)
 def test_each_parameter_moves_by_its_own_rate_and_shrinks_by_its_own_decay(
-    tmp_path: Path, run_ranks: Any, num_ranks: int
+    tmp_path: Path, run_ranks: Any, num_ranks: int, engines: tuple[str, ...]
 ) -> None:
     """One AdamW step from zero moments: lr x ratio with a gradient, lr x ratio x decay without."""
-    engines = ("torch", "0", "1", "2", "3")
     run_ranks("engine_worker.py", num_ranks, tmp_path, "moe", "fp32", *engines, "--behave")
     width_ratio = 60 / 30
     hidden = (".mixer.qkv", ".mixer.output", ".router", ".experts")

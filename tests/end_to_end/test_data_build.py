@@ -39,15 +39,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tokenizer").mkdir()
     train_tokenizer(texts, TokenizerOptions(vocab_size=700), folder / "tokenizer")
     (folder / "bin").mkdir()
-    command = folder / "bin" / "pretrain"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pretrain.cli "$@"\n')
-    command.chmod(0o755)
+    for name, words in (("pretrain", "-m pretrain.cli"), ("python", "")):
+        command = folder / "bin" / name
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
+        command.chmod(0o755)
     return folder
 
 
 def environment(place: Path, **more: str) -> dict[str, str]:
     path = f"{place / 'bin'}:{os.environ['PATH']}"
-    return os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)} | more
+    return os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "VENV": str(place)} | more
 
 
 def run(place: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -121,6 +122,60 @@ def test_the_array_script_is_one_task_under_slurm(place: Path, whole: dict[str, 
     done = run(place, "bash", str(SCRIPT), *arguments, "--merge")
     assert done.returncode == 0, done.stderr
     assert content(place, "array") == whole
+
+
+def shown(*starts: str) -> str:
+    """Lines of the script's own comment that begin so, as they stand there."""
+    lines = [line.removeprefix("#").strip() for line in SCRIPT.read_text().splitlines()]
+    found = [line for start in starts for line in lines if line.startswith(start)]
+    assert len(found) == len(starts)
+    return "\n".join(found)
+
+
+@pytest.fixture(scope="module")
+def corpus(place: Path) -> Path:
+    """Where the commands of the script's comment can be typed: the glob that they name matches two files."""
+    folder = place / "typed"
+    (folder / "corpus").mkdir(parents=True)
+    for name, start in (("a", 0), ("b", 50)):
+        text = "".join(json.dumps({"text": f"words of {n}"}) + "\n" for n in range(start, start + 50))
+        (folder / "corpus" / f"{name}.jsonl.zst").write_bytes(zstandard.compress(text.encode()))
+    (folder / "tokenizer").symlink_to(place / "tokenizer")
+    (folder / "launch").symlink_to(ROOT / "launch")
+    return folder
+
+
+def typed(place: Path, corpus: Path, text: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of it that knows of the package only by VENV."""
+    kept = {"PATH": os.environ["PATH"], "VENV": str(place)} | more
+    return subprocess.run(
+        ["bash", "-c", text], cwd=corpus, env=kept, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_what_the_array_script_shows_reads_every_file_of_a_glob(place: Path, corpus: Path) -> None:
+    done = typed(place, corpus, shown("build=(", "PARTS=4 bash").replace("PARTS=4", "PARTS=1"))
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((corpus / "shards" / "web" / "manifest.json").read_text())
+    assert manifest["train"]["documents"] + manifest["validation"]["documents"] == 100
+
+
+def test_the_array_script_answers_and_starts_what_its_environment_is(place: Path, corpus: Path) -> None:
+    lines = shown("build=(", 'PARTS=4 bash "${build[@]}"')
+    alone = typed(place, corpus, f"{lines} --dry-run")
+    assert "# --part 1/4 to 4/4 one after another, then --merge" in alone.stdout
+    command = f"'{place}/bin/python' -m pretrain.cli data build --source 'corpus/*.jsonl.zst'"
+    assert command in alone.stdout, alone.stderr
+    task = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MAX": "9", "SLURM_CPUS_PER_TASK": "3"}
+    one = typed(place, corpus, f"{lines.replace('PARTS=4', '')} --dry-run", **task)
+    assert one.stdout.endswith("--workers 3 --part 7/9\n")
+    merge = typed(place, corpus, f"{lines} --merge --dry-run", **task)
+    assert merge.stdout.endswith("--merge\n")
+    nowhere = typed(place, corpus, lines, VENV="/nowhere")
+    assert (nowhere.returncode, "VENV: /nowhere" in nowhere.stderr) == (2, True)
+    told = typed(place, corpus, f"{shown('build=(')}\nbash ${{build[0]}} --help").stdout
+    assert "--source 'corpus/*.jsonl.zst'" in told
+    assert "SBATCH" not in told
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ def test_out_and_in_again(trial: Trial, tmp_path: Path, config: str) -> None:
     assert (start["event"], start["init_from"]["checkpoint"]) == ("start", str(ours_again))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_does_not_read_them_again(trial: Trial, tmp_path: Path) -> None:
     """The import may be gone: the run's own checkpoint holds what came of it."""
     done = trial.finished("dense", config="dense")

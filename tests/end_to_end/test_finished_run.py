@@ -11,7 +11,7 @@ from trial import UPDATES, RunFiles, Trial
 
 pytestmark = [pytest.mark.dist, pytest.mark.timeout(300)]
 TRAIN_KEYS = ["kind", "step", "tokens", "batch_tokens", "loss", "lr", "grad_norm"]
-VALIDATION_KEYS = ["kind", "step", "tokens", "source", "loss", "bits_per_byte"]
+VALIDATION_KEYS = ["kind", "step", "tokens", "source", "loss", "bits_per_byte", "loss_se"]
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,8 @@ def test_every_file_of_a_run_folder_is_there(dense: RunFiles) -> None:
         "config.yaml",
         "metrics.jsonl",
         "timing.jsonl",
+        "statistics.jsonl",
+        "samples.jsonl",
         "events.jsonl",
         "summary.json",
         "report.html",
@@ -78,7 +80,11 @@ def test_it_learns(dense: RunFiles, moe: RunFiles) -> None:
 
 def test_the_summary_says_what_the_record_says(dense: RunFiles) -> None:
     summary, last = dense.summary, dense.lines(kind="validation")[-1]
-    assert summary["validation"] == {"text": {key: last[key] for key in ("loss", "bits_per_byte")}}
+    found = summary["validation"]["text"]
+    assert {key: found[key] for key in ("loss", "bits_per_byte", "loss_se")} == {
+        key: last[key] for key in ("loss", "bits_per_byte", "loss_se")
+    }
+    assert 0 < found["loss_se"] < 0.5  # of eight sequences
     assert (summary["tokens"], summary["steps"]) == (30720, 30)
     # 512 x 64 embedding (tied); a layer: two norms, 4 heads' worth of projections, gate, up and down
     total = 512 * 64 + 2 * (2 * 64 + 4 * 64 * 64 + 3 * 64 * 128) + 64
@@ -98,7 +104,7 @@ def test_the_report_stands_alone(dense: RunFiles) -> None:
     assert all(address.startswith(("data:", "#")) for address in fetched)
     assert not re.search(r"@import|https?://(?!www\.w3\.org/)", page)
     assert f"{dense.summary['validation']['text']['loss']:.4f}" in page
-    assert "data:image/png;base64," in page
+    assert "<svg" in page
 
 
 def test_the_resolved_config_makes_the_same_run_again(trial: Trial, dense: RunFiles) -> None:
@@ -183,3 +189,15 @@ def test_the_record_is_what_the_command_predicts(trial: Trial, dense: RunFiles) 
     recorded = [line["lr"] for line in dense.lines(kind="train")]
     assert recorded == [derived.lr(1024 * k) for k in range(UPDATES)]
     assert json.loads(dense.metrics.splitlines()[0])["lr"] == 0
+
+
+@pytest.mark.slow
+def test_measuring_the_noise_scale_adds_its_lines_keys_and_changes_nothing_else(trial: Trial) -> None:
+    plain = trial.finished("noise-off", "run.engine=torch")
+    measured = trial.finished("noise-on", "run.engine=torch", "trackers.noise_scale_every=10")
+    found = [line for line in measured.lines(kind="train") if "grad_sq" in line]
+    assert [line["step"] for line in found] == [10, 20, 30]
+    assert all(isinstance(line["noise_trace"], float) for line in found)
+    added = ("grad_sq", "noise_trace")
+    kept = [{key: line[key] for key in line if key not in added} for line in measured.lines()]
+    assert kept == plain.lines()

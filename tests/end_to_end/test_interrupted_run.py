@@ -49,6 +49,7 @@ def assert_whole(run: RunFiles) -> None:
 def test_a_killed_run_continues_byte_for_byte(trial: Trial) -> None:
     whole, killed = trial.finished("dense"), trial.files("killed")
     started = trial.start("killed")
+    trial.until_saved(started, "killed", step=10)
     trial.until(started, "killed", step=14)
     started.signal(signal.SIGKILL)
     started.wait()
@@ -197,7 +198,7 @@ def test_ctrl_c_stops_the_deepspeed_command_and_the_same_command_continues(trial
     assert_gone("ctrl-c")
     assert run.status["state"] == "continue"
     assert "SIGINT" in run.status["reason"]
-    assert run.checkpoints == [f"step_{len(run.lines(kind='train')):08d}"]
+    assert run.checkpoints[-1] == f"step_{len(run.lines(kind='train')):08d}"
     assert "rank 0 failed" not in started.output
     assert trial.run("ctrl-c", launcher="deepspeed", ranks=2).code == 0
     assert run.metrics == whole.metrics
@@ -205,9 +206,10 @@ def test_ctrl_c_stops_the_deepspeed_command_and_the_same_command_continues(trial
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)],
+    [signal.SIGTERM, signal.SIGKILL],
     ids=lambda number: number.name,
 )
+@pytest.mark.slow
 def test_ranks_notice_that_the_deepspeed_command_is_gone(trial: Trial, number: signal.Signals) -> None:
     name = f"orphaned-{number.name}"
     started = started_on_two(trial, name)
@@ -217,7 +219,7 @@ def test_ranks_notice_that_the_deepspeed_command_is_gone(trial: Trial, number: s
     run = trial.files(name)
     assert run.status["state"] == "continue"
     assert run.status["step"] == len(run.lines(kind="train")) < UPDATES
-    assert run.checkpoints == [f"step_{run.status['step']:08d}"]
+    assert run.checkpoints[-1] == f"step_{run.status['step']:08d}"
     assert_whole(run)
 
 
@@ -248,6 +250,19 @@ def test_a_kill_at_any_moment_continues_byte_for_byte(trial: Trial) -> None:
     assert trial.run("hunted", TORCH, every).code == 0
     assert run.metrics == whole.metrics
     assert run.checkpoints == ["step_00000029", "step_00000030"]
+
+
+@pytest.mark.slow
+def test_a_killed_compiled_run_continues_byte_for_byte(trial: Trial) -> None:
+    compiled = (TORCH, "kernels.compile=blocks")
+    whole = trial.finished("compiled", *compiled)
+    started = trial.start("compiled-killed", *compiled)
+    trial.until_saved(started, "compiled-killed", step=10)
+    trial.until(started, "compiled-killed", step=14)
+    started.signal(signal.SIGKILL)
+    started.wait()
+    assert trial.run("compiled-killed", *compiled).code == 0
+    assert trial.files("compiled-killed").metrics == whole.metrics
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

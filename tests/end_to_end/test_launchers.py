@@ -35,7 +35,7 @@ MORE_WAYS = {
     ),
     "python-selective": ("python", 1, ("kernels.activation_checkpointing=selective", "kernels.experts=loop")),
 }
-DEFAULT = [("dense", way) for way in WAYS] + [("moe", "torchrun-2-zero3")]
+DEFAULT = [("dense", way) for way in WAYS]
 SLOW = [
     (config, way) for config in ("dense", "moe") for way in WAYS | MORE_WAYS if (config, way) not in DEFAULT
 ]

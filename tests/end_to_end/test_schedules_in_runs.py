@@ -52,6 +52,7 @@ def assert_counted(run: RunFiles, first_tokens: int = 0, first_step: int = 0) ->
     return lines
 
 
+@pytest.mark.slow
 def test_a_growing_batch_under_power_also_when_it_is_killed(trial: Trial) -> None:
     whole = trial.finished("grown", *GROWING)
     lines = assert_counted(whole)

@@ -94,8 +94,9 @@ class RunFiles:
 
     @property
     def checkpoints(self) -> list[str]:
-        """Names of the checkpoints, and of whatever else lies among them."""
-        return sorted(path.name for path in (self.folder / "checkpoints").iterdir())
+        """Names of the checkpoints, and of whatever else lies among them but `latest`."""
+        names = (path.name for path in (self.folder / "checkpoints").iterdir())
+        return sorted(name for name in names if name != "latest")
 
     def tree(self) -> dict[str, bytes]:
         """Every file and its bytes."""
@@ -193,6 +194,14 @@ class Trial:
         """Wait until the run of this name has made `step` updates; it must still be running then."""
         end = time.monotonic() + SECONDS
         while len(self.files(name).lines(kind="train")) < step:
+            assert started.process.poll() is None, started.output[-4000:]
+            assert time.monotonic() < end, started.output[-4000:]
+            time.sleep(0.005)
+
+    def until_saved(self, started: Started, name: str, step: int) -> None:
+        """Wait until the checkpoint of `step`, which is written behind the training, has its name."""
+        end, folder = time.monotonic() + SECONDS, self.files(name).folder / "checkpoints" / f"step_{step:08d}"
+        while not folder.exists():
             assert started.process.poll() is None, started.output[-4000:]
             assert time.monotonic() < end, started.output[-4000:]
             time.sleep(0.005)

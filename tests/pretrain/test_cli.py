@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pretrain.cli import main
+from pretrain.commands.common import print_json
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "deepspeed", "datasets", "numpy", "sentencepiece", "matplotlib", "wandb")
@@ -122,3 +123,26 @@ def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False
     )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file on which there is never room")
+@pytest.mark.parametrize(
+    "arguments", [("plan", "--config", "tiny_moe"), ("lr", "--config", "tiny_moe", "--json")]
+)
+def test_output_to_a_full_disk_is_said_in_a_line(arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "pretrain.cli", *arguments], cwd=ROOT, stdout=full, stderr=subprocess.PIPE
+        )
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        b"pretrain: standard output: No space left on device\n",
+    )
+
+
+def test_json_has_no_number_that_json_does_not_know(capsys) -> None:
+    print_json({"perplexity": float("inf"), "losses": (1.5, float("nan"))})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "perplexity": None,
+        "losses": [1.5, None],
+    }

@@ -69,13 +69,24 @@ def test_memory_of_zero_stages_in_bf16(stage, weights, master, moments, gradient
 
 def test_a_bucket_of_gradients_is_as_large_as_deepspeed_is_told():
     assert memory_of("deepspeed.zero_optimization.reduce_bucket_size=1000000").buckets == 8 * 10**6
-    assert memory_of("deepspeed.zero_optimization.stage=3").buckets == 16 * P
+    assert memory_of("deepspeed.zero_optimization.stage=3").buckets == 14 * P
 
 
 def test_memory_of_zero_3_shards_all_but_what_is_gathered():
-    parts = memory_of("deepspeed.zero_optimization.stage=3", num_ranks=4)
+    zero_3 = "deepspeed.zero_optimization.stage=3"
+    assert memory_of(zero_3, num_ranks=4).weights == BF16 * (P // 4 + P)  # all is used again soon, and kept
+    nothing_kept = "deepspeed.zero_optimization.stage3_max_reuse_distance=0"
+    parts = memory_of(zero_3, nothing_kept, num_ranks=4)
     layer = 4 * 256 * 256 + 3 * 256 * 640 + 2 * 256
     assert parts.weights == BF16 * (P // 4 + 49152 * 256 + 2 * layer + 256)
+
+
+def test_a_save_holds_its_share_of_the_state_where_training_is_on_the_host():
+    config = load("proxy_36m")
+    shape = model_shape(config)
+    on_host, on_gpu = memory(config, shape, 4, on_host=True), memory(config, shape, 4)
+    assert on_host.checkpoint_copy == 12 * P // 4
+    assert on_host.total - on_gpu.total == 12 * P // 4
 
 
 def test_memory_in_fp32_and_without_sharding():

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event
 
 import pytest
 import torch.distributed as dist
 
 from pretrain.errors import UserError
-from pretrain.ranks import HEARD_SECONDS, Ranks, all_do, first_does
+from pretrain.guard.signals import Stopped, StopRequests
+from pretrain.ranks import HEARD_SECONDS, STOP_ASKED, Ranks, agree_to_stop, all_do, first_does
 
 FIRST = Ranks(rank=0, size=2, local_rank=0, local_size=2, address="", port=0)
 SECOND = replace(FIRST, rank=1, local_rank=1)
@@ -86,3 +88,60 @@ def test_an_interrupt_waits_for_nobody() -> None:
     with pytest.raises(KeyboardInterrupt):
         first_does(fail(KeyboardInterrupt()), "work", FIRST, dist.HashStore())
     assert time.monotonic() - began < HEARD_SECONDS
+
+
+class Requests(StopRequests):
+    """Requests of a process that nobody signals."""
+
+    def __init__(self, reason: str | None = None) -> None:
+        self.reason = reason
+        self._interrupting = False
+
+
+def test_a_request_of_any_rank_stops_what_the_first_one_does() -> None:
+    for reasons in (("received SIGTERM", None), (None, "received SIGUSR1")):
+        store, begun, done = dist.HashStore(), Event(), []
+        first, second = (Requests(reason) for reason in reasons)
+
+        def work(
+            begun: Event = begun, store: dist.Store = store, first: Requests = first, done: list[int] = done
+        ) -> None:
+            begun.set()
+            while not store.check([STOP_ASKED]):  # as the watchdog's thread does
+                time.sleep(0.01)
+            first.ask(store.get(STOP_ASKED).decode())
+            first.check()
+            done.append(1)
+
+        with ThreadPoolExecutor() as pool:
+            hears = pool.submit(first_does, work, "work", SECOND, store, second)
+            with pytest.raises(Stopped, match=reasons[0] or reasons[1]):
+                first_does(work, "work", FIRST, store, first)
+            with pytest.raises(Stopped, match=reasons[0] or reasons[1]):
+                hears.result(10)
+        assert not (reasons[0] and begun.is_set())  # what was asked before is not begun
+        assert done == []
+
+
+def test_what_a_signal_did_to_helpers_is_no_failure() -> None:
+    requests = Requests()
+
+    def work() -> None:
+        requests.reason = "received SIGTERM"  # it came to the workers, too
+        raise UserError("a worker of this build was killed")
+
+    with pytest.raises(Stopped, match="SIGTERM"):
+        first_does(work, "work", replace(FIRST, size=1), dist.HashStore(), requests)
+
+
+def test_all_stop_where_one_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gather(into: list[str | None], own: str | None) -> None:
+        into[:] = [own, "received SIGUSR2"]
+
+    alone = replace(FIRST, size=1)
+    agree_to_stop(Requests(), alone)
+    with pytest.raises(Stopped, match="SIGINT"):
+        agree_to_stop(Requests("received SIGINT"), alone)
+    monkeypatch.setattr(dist, "all_gather_object", gather)
+    with pytest.raises(Stopped, match="SIGUSR2"):
+        agree_to_stop(Requests(), FIRST)

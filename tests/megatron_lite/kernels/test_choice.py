@@ -28,13 +28,13 @@ def choosing(monkeypatch: pytest.MonkeyPatch) -> Any:
         capability: tuple[int, int] = AMPERE,
         native_bf16: bool = True,
         sharded: bool = False,
-        **options: str,
+        **options: str | bool,
     ) -> choice.Choice:
         monkeypatch.setattr(choice, "flash_attention", lambda: print if flash else None)
         monkeypatch.setattr(choice, "varlen_attention", lambda: print if varlen else None)
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
         monkeypatch.setattr(choice, "multiplies_bf16", lambda: native_bf16)
-        asked = KernelOptions(**options)  # type: ignore[arg-type]
+        asked = KernelOptions(**options)
         return choose(asked, torch.device(device), dtype, weights_sharded=sharded)
 
     return chosen
@@ -127,3 +127,9 @@ def test_the_rest_is_as_configured(choosing: Any) -> None:
     assert chosen.kernels.activation_checkpointing == "selective"
     assert chosen.reasons[1] == "experts loop"
     assert chosen.reasons[4] == "activation checkpointing selective"
+
+
+def test_the_same_bits_are_asked_for_and_said(choosing: Any) -> None:
+    assert choosing(deterministic=True).kernels.deterministic
+    assert "the same bits in every run" in choosing(deterministic=True).reasons
+    assert not choosing().kernels.deterministic

@@ -57,6 +57,7 @@ def emulated(
     dropout_p: float = 0.0,
     softmax_scale: float | None = None,
     causal: bool = False,
+    deterministic: bool = False,
 ) -> Tensor:
     """flash_attn_varlen_func as documented, its first arguments in its own order, a document at a time."""
     assert causal
@@ -114,6 +115,13 @@ def test_call_binds_to_flash_attn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bound.arguments == DEFAULTS | given | {"softmax_scale": 0.2, "causal": True}
     assert where.cu_lengths.dtype == torch.int32
     assert type(where.length_bound) is int
+
+
+def test_deterministic_arrives_at_flash_attn(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = functools.partial(module.attention, kind="flash_attn", deterministic=True)
+    recorder, _, _ = recorded("flash_attention", call, monkeypatch, {})
+    assert recorder.how["deterministic"] is True
+    assert "deterministic" in FLASH.parameters
 
 
 def test_the_installed_flash_attn_has_that_signature() -> None:

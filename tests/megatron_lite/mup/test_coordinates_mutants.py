@@ -234,7 +234,7 @@ def test_standard_parametrisation_leaves_the_bands(model: Model) -> None:
 
 
 SEEDS = 20
-AT_ONCE = 2  # of them in the default suite
+AT_ONCE = 1  # of them in the default suite
 
 
 def seeds_of(model: Model, default: int) -> list[object]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrain.checkpoint.format import STATE_FILE, checkpoint_name
+from pretrain.checkpoint.aside import write_state
+from pretrain.checkpoint.format import checkpoint_name, file_sha256
 from pretrain.checkpoint.keep import expendable, prune
 from pretrain.checkpoint.load import checkpoints
 from pretrain.checkpoint.options import CheckpointOptions
@@ -40,11 +41,13 @@ def test_letting_go_after_every_save_leaves_what_letting_go_once_does(
     assert there == [step for step in steps if step not in expendable(steps, options)]
 
 
-def whole(root: Path, step: int) -> Path:
+def whole(root: Path, step: int, score: float | None = None) -> Path:
     folder = root / checkpoint_name(step)
     folder.mkdir()
-    (folder / STATE_FILE).write_text("{}")
-    (folder / "weight-00000.safetensors").touch()
+    file = folder / "weight-00000.safetensors"
+    file.touch()
+    entry = {"bytes": 0, "sha256": file_sha256(file), "tensors": []}
+    write_state(folder, {"position": {"step": step}, "score": score, "files": {file.name: entry}})
     return folder
 
 
@@ -67,3 +70,25 @@ def test_what_is_half_written_or_half_deleted_is_no_checkpoint(tmp_path: Path) -
     (tmp_path / checkpoint_name(11)).mkdir()  # without its state: copied in part
     assert checkpoints(tmp_path) == [folder]
     assert checkpoints(tmp_path / "absent") == []
+
+
+@given(STEPS, OPTIONS, st.integers(1, 5), st.data())
+def test_the_best_stay_beside_the_others(
+    steps: list[int], options: CheckpointOptions, num_best: int, data: st.DataObject
+) -> None:
+    scores = {step: data.draw(st.sampled_from([1.0, 2.0, 3.5])) for step in steps[::2]}
+    with_best = options.model_copy(update={"keep_best": num_best})
+    gone, without = expendable(steps, with_best, scores), expendable(steps, options, scores)
+    kept_for_score = set(without) - set(gone)
+    assert set(gone) <= set(without)
+    assert kept_for_score <= scores.keys()
+    stay = sorted(scores[step] for step in scores if step not in gone)
+    assert stay[:num_best] == sorted(scores.values())[:num_best]
+    assert len(kept_for_score) <= num_best
+
+
+def test_what_was_just_saved_stays_though_a_later_step_is_there(tmp_path: Path) -> None:
+    for step in (10, 20, 30):
+        whole(tmp_path, step)
+    prune(tmp_path, CheckpointOptions(keep_last=1), just_saved=10)
+    assert [folder.name for folder in checkpoints(tmp_path)] == ["step_00000010", "step_00000030"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pretrain.checkpoint import save
+from pretrain.checkpoint import aside, save
 from pretrain.checkpoint.load import Checkpoint, checkpoints, newest
 from pretrain.checkpoint.position import Position
 from pretrain.checkpoint.save import save_checkpoint
@@ -107,7 +107,7 @@ def test_a_saving_that_the_disk_refuses_leaves_the_one_before(
     def full(path: Path, content: str) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(save, "replace", full)
+    monkeypatch.setattr(aside, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         save_checkpoint(folder.parent, Stored(seed=1), POSITION, {}, first_rank=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

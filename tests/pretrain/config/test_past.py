@@ -34,7 +34,7 @@ def save(folder: Path, config: list[str], step: int, past: Any = None) -> Derive
         "position": position,
         "config": run.model_dump(mode="json"),
         "past": as_json(derived.past),
-        "files": {"exp_avg_sq-00000.safetensors": {}},
+        "files": {"exp_avg_sq-00000.safetensors": {"bytes": 0, "sha256": "", "tensors": []}},
     }
     folder.mkdir(parents=True)
     (folder / STATE_FILE).write_text(json.dumps(state))
@@ -171,7 +171,7 @@ def test_where_there_is_nothing_to_branch_from(tmp_path: Path) -> None:
         branch(tmp_path / "trnk")
     save(tmp_path / "imported", TRUNK, 40)
     state = json.loads((tmp_path / "imported" / STATE_FILE).read_text())
-    state["files"] = {"weight-00000.safetensors": {}}
+    state["files"] = {"weight-00000.safetensors": {"bytes": 0, "sha256": "", "tensors": []}}
     (tmp_path / "imported" / STATE_FILE).write_text(json.dumps(state))
     with pytest.raises(UserError, match=r"holds weights and no moments; run.init_from begins with weights"):
         branch(tmp_path / "imported")

@@ -42,15 +42,20 @@ def opened(path: Path | str, share: float = 0.25, **options: Any) -> SourceShard
     return open_in_place("web", SimpleNamespace(path=str(path)), TOKENIZER, share, **options)
 
 
+def written(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    """When each file was written last, and what; not when it was read."""
+    return {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in folder.iterdir()}
+
+
 @pytest.mark.parametrize("suffix", ["", ".bin", ".idx"])
 def test_a_pair_is_named_with_or_without_its_suffix(tmp_path: Path, suffix: str) -> None:
     documents = ended(4, 4, 4, 4)
     write_pair(tmp_path / "web.v1", documents)
-    before = {file: file.stat() for file in tmp_path.iterdir()}
+    before = written(tmp_path)
     source = opened(f"{tmp_path}/web.v1{suffix}")
     assert source.train.tokens.tolist() == list(chain(*documents[:3]))
     assert source.validation.tokens.tolist() == documents[3]
-    assert {file: file.stat() for file in tmp_path.iterdir()} == before
+    assert written(tmp_path) == before
     assert (source.manifest.train.tokens, source.manifest.validation.documents) == (12, 1)
     assert source.manifest.train.bytes == 12 * 3  # of every four tokens one is an end token
 

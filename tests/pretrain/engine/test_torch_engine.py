@@ -61,11 +61,12 @@ def train(engine: TorchEngine, updates: range) -> None:
                 for weight in engine.model.parameters()
             )
         )
+        engine.gradient_norm()
         engine.step(LR * (update + 1), moment_of(update))
 
 
 def state_of(engine: TorchEngine) -> dict[tuple[str, str], Tensor]:
-    return {(kind, name): tensor for kind, name, tensor in engine.state()}
+    return {(kind, name): tensor.to("cpu", copy=True) for kind, name, tensor in engine.state()}
 
 
 def test_groups_and_rates_are_the_rules_after_rescaled_updates() -> None:
@@ -89,6 +90,7 @@ def test_rates_show_that_something_overwrote_one() -> None:
 def test_rates_are_exactly_those_asked_for_where_nothing_is_rescaled() -> None:
     engine = engine_of(AdamWOptions())
     engine.backward(next(iter(engine.model.parameters())).sum())
+    engine.gradient_norm()
     engine.step(0.3)
     assert engine.rates() == {group.name: 0.3 * group.lr_ratio for group in GROUPS}
 
@@ -109,6 +111,8 @@ def test_a_miscounted_update_is_refused() -> None:
     engine.accumulate(2)
     engine.backward(next(iter(engine.model.parameters())).sum())
     with pytest.raises(AssertionError, match="announced"):
+        engine.gradient_norm()
+    with pytest.raises(AssertionError, match="before a step"):
         engine.step(LR)
     with pytest.raises(AssertionError, match="within an update"):
         engine.accumulate(1)

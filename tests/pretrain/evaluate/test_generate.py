@@ -11,8 +11,8 @@ from torch import Tensor
 from megatron_lite.model.decoder import Decoder
 from megatron_lite.model.documents import documents
 from megatron_lite.model.shape import ModelShape
-from pretrain.evaluate.generate import generate
-from pretrain.evaluate.sampling import Sampling, choose
+from pretrain.evaluate.generate import Written, generate, stream, write
+from pretrain.evaluate.sampling import Sampling, choose_each
 
 END = 26
 
@@ -57,11 +57,14 @@ def decoder(*, max_positions: int = 64, vocab_size: int = 27, num_experts: int |
     return model
 
 
+MODEL = decoder()
+
+
 def by_hand(model: Decoder, prompt: str, max_tokens: int) -> str:
     """Greedy text, one prompt alone, through the documents of training."""
     tokens = Letters().encode(prompt)
     for _ in range(max_tokens):
-        row = torch.tensor([tokens])
+        row = torch.tensor([tokens[-model.shape.max_positions :]])
         token = int(model.logits(row[0], documents(row, END))[-1, :27].argmax())
         if token == END:
             break
@@ -95,14 +98,14 @@ def with_favourite(favourite: int) -> Decoder:
         model.norm.weight.fill_(1.0)
         assert model.head is not None
         model.head.zero_()
-    logits = model.logits
+    logits_of = model.logits_of
 
-    def biased(tokens_T: Tensor, row: object) -> Tensor:
-        scores_TV = logits(tokens_T, row)  # type: ignore[arg-type]
+    def biased(h_TH: Tensor) -> Tensor:
+        scores_TV = logits_of(h_TH)
         scores_TV[:, favourite] += 1
         return scores_TV
 
-    model.logits = biased  # type: ignore[method-assign,assignment]
+    model.logits_of = biased  # type: ignore[method-assign]
     return model
 
 
@@ -127,19 +130,15 @@ def test_tokens_that_the_tokenizer_has_not_are_never_drawn() -> None:
     assert all(char.isalpha() for char in "".join(texts))
 
 
-def test_no_more_than_the_positions_of_the_model_are_looked_at() -> None:
-    model = decoder(max_positions=8)
-    longest = []
-    logits = model.logits
-
-    def watched(tokens_T: Tensor, row: object) -> Tensor:
-        longest.append(row.max_length)  # type: ignore[attr-defined]
-        return logits(tokens_T, row)  # type: ignore[arg-type]
-
-    model.logits = watched  # type: ignore[method-assign,assignment]
-    (text,) = generate(model, Letters(), ["abcdefghijkl"], max_tokens=5, temperature=0)
-    assert max(longest) == 8
-    assert generate(model, Letters(), ["efghijkl"], max_tokens=5, temperature=0) == [text]
+@pytest.mark.parametrize("num_experts", [None, 4])
+def test_tokens_farther_back_than_the_positions_are_forgotten(num_experts: int | None) -> None:
+    """Each token is that of the last 8 alone, where the text begins within them and where it does not."""
+    model = decoder(max_positions=8, num_experts=num_experts)
+    prompts = ["a", "abcdefg", "abcdefgh", "abcdefghijkl"]
+    texts = generate(model, Letters(), prompts, max_tokens=12, temperature=0)
+    assert texts == [by_hand(model, prompt, 12) for prompt in prompts]
+    assert texts[2:3] == generate(model, Letters(), ["zzzabcdefgh"], max_tokens=12, temperature=0)
+    assert any(len(prompt) < 8 < len(prompt + text) for prompt, text in zip(prompts, texts, strict=True))
 
 
 def test_an_empty_prompt_begins_after_an_end_token() -> None:
@@ -147,6 +146,67 @@ def test_an_empty_prompt_begins_after_an_end_token() -> None:
     (text,) = generate(model, Letters(), [""], max_tokens=5, temperature=0)
     first = int(model.logits(torch.tensor([END]), documents(torch.tensor([[END]]), None))[0].argmax())
     assert text[:1] == Letters().decode([first] if first != END else [])
+
+
+def test_prompts_that_wait_get_what_they_would_get_at_once() -> None:
+    model, prompts = decoder(), ["a", "hello", "thequickbrownfox", "zz", "q"]
+    how = {"max_tokens": 10, "sampling": Sampling(temperature=2.0), "seed": 3}
+    one, all_of_them = (
+        list(write(model, Letters(), prompts, at_once=at_once, **how))  # type: ignore[arg-type]
+        for at_once in (2, 16)
+    )
+    assert one == all_of_them
+    assert [text.text for text in one] == generate(
+        model, Letters(), prompts, max_tokens=10, temperature=2.0, seed=3
+    )
+
+
+def test_it_is_told_how_a_text_ended() -> None:
+    greedy = Sampling(temperature=0)
+    (ended,) = write(with_favourite(END), Letters(), ["ab"], max_tokens=4, sampling=greedy)
+    assert ended == Written(text="", num_tokens=1, ended=True)
+    (cut,) = write(with_favourite(3), Letters(), ["ab"], max_tokens=4, sampling=greedy)
+    assert cut == Written(text="dddd", num_tokens=4, ended=False)
+    (stopped,) = write(with_favourite(3), Letters(), ["ab"], max_tokens=9, sampling=greedy, stops=["x", "dd"])
+    assert stopped == Written(text="", num_tokens=2, ended=True)
+
+
+def test_a_text_ends_before_the_first_stop_in_it() -> None:
+    prompts, how = ["a", "hello", "zz"], {"max_tokens": 12, "temperature": 0.0}
+    whole = generate(MODEL, Letters(), prompts, **how)  # type: ignore[arg-type]
+    longest = max(whole, key=len)
+    for stops in ([longest[3:5]], [longest[6:8], longest[2:4], longest[0]], [longest[-1]], ["#"]):
+        found = generate(MODEL, Letters(), prompts, stops=stops, **how)  # type: ignore[arg-type]
+        for text, full in zip(found, whole, strict=True):
+            places = [full.find(stop) for stop in stops if stop in full]
+            assert text == (full[: min(places)] if places else full)
+
+
+class Bytes:
+    """A tokenizer of a byte a token, whole characters and parts of them; the last one is the end."""
+
+    vocab_size = 27
+    end_id = END
+    pieces = (*"a é€𝄞☃".encode(), 0xE2, 0x82, 0xFF, 0xC3, 0xF0, 0x9D, 0x41)
+
+    def encode(self, text: str) -> list[int]:
+        return [self.pieces.index(byte) for byte in text.encode()]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(self.pieces[token % len(self.pieces)] for token in ids).decode("utf-8", "replace")
+
+
+def test_pieces_of_a_stream_are_whole_characters_and_together_the_text() -> None:
+    most = 0
+    for seed in range(6):
+        how = {"max_tokens": 24, "seed": seed}
+        pieces = list(stream(MODEL, Bytes(), "a", sampling=Sampling(temperature=2.0), **how))
+        (text,) = generate(MODEL, Bytes(), ["a"], temperature=2.0, **how)  # type: ignore[arg-type]
+        assert "".join(pieces) == text
+        assert all(pieces)
+        assert not any(piece.endswith("\ufffd") for piece in pieces[:-1])
+        most = max(most, len(pieces))
+    assert most > 4
 
 
 def test_no_prompts_are_no_texts() -> None:
@@ -163,7 +223,7 @@ def test_a_diverged_model_is_named() -> None:
 
 def draws(logits: list[float], sampling: Sampling, count: int) -> list[int]:
     generator = torch.Generator().manual_seed(0)
-    return [choose(torch.tensor(logits), sampling, generator) for _ in range(count)]
+    return choose_each(torch.tensor([logits] * count), sampling, [generator] * count)
 
 
 def test_draws_follow_the_probabilities_under_the_temperature() -> None:
@@ -190,7 +250,9 @@ def test_cold_and_narrow_draws_are_greedy(logits: list[float], top_p: float) -> 
     assert drawn == pytest.approx(best, abs=1e-4)
 
 
-@pytest.mark.parametrize("options", [{"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.1}])
+@pytest.mark.parametrize(
+    "options", [{"temperature": -1.0}, {"temperature": float("nan")}, {"top_p": 0.0}, {"top_p": 1.1}]
+)
 def test_impossible_options_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         generate(decoder(), Letters(), ["a"], max_tokens=1, **options)  # type: ignore[arg-type]

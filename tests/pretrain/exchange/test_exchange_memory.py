@@ -17,12 +17,13 @@ import torch
 from megatron_lite.model.shape import ModelShape
 from pretrain.checkpoint.format import FORMAT, SEAL, file_sha256, state_sha256
 from pretrain.checkpoint.position import Position
+from pretrain.checkpoint.tensor_file import header
 from pretrain.config.derive import model_shape
 from pretrain.config.load import load
 from pretrain.exchange.config_json import config_json
 from pretrain.exchange.keys import model_section
 from pretrain.exchange.names import links
-from pretrain.exchange.tensors import Planned, _header, shards
+from pretrain.exchange.tensors import CODES, Planned, shards
 
 ROOT = Path(__file__).parents[3]
 MIB = 2**20
@@ -53,9 +54,9 @@ def sparse_files(folder: Path, planned: Sequence[Planned], max_bytes: int) -> di
     files = {f"weight-{n:05d}.safetensors": part for n, part in enumerate(shards(planned, max_bytes))}
     folder.mkdir()
     for name, part in files.items():
-        header = _header(part)
-        (folder / name).write_bytes(header)
-        os.truncate(folder / name, len(header) + sum(tensor.bytes for tensor in part))
+        head = header([(one.name, CODES[one.dtype], one.shape, one.bytes) for one in part])
+        (folder / name).write_bytes(head)
+        os.truncate(folder / name, len(head) + sum(tensor.bytes for tensor in part))
     return files
 
 

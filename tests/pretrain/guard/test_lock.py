@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from pretrain.errors import UserError
-from pretrain.guard.lock import RunLock
+from pretrain.guard.lock import RunLock, wait_until_free
 
 ROOT = Path(__file__).parents[3]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from pretrain.guard.lock import RunLock
+from pretrain.guard.lock import RunLock, wait_until_free
 lock = RunLock(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)
@@ -57,4 +60,17 @@ def test_a_killed_owner_holds_nothing(tmp_path: Path) -> None:
         owner.send_signal(signal.SIGKILL)
         owner.wait()
     RunLock(tmp_path)
-    assert (tmp_path / ".lock").read_text() == str(os.getpid())
+    assert (tmp_path / ".lock").read_text() == f"{os.getpid()} on {socket.gethostname()}"
+
+
+def test_waiting_for_a_job_that_leaves_and_for_one_that_stays(tmp_path: Path) -> None:
+    assert wait_until_free(tmp_path, 0) is None
+    lock = RunLock(tmp_path)
+    assert wait_until_free(tmp_path, 0.3) == f"{os.getpid()} on {socket.gethostname()}"
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(wait_until_free, tmp_path, 20)
+        time.sleep(0.3)
+        assert not waiting.done()
+        del lock
+        assert waiting.result(5) is None
+    RunLock(tmp_path)

@@ -22,6 +22,7 @@ from megatron_lite.optim.options import AdamWOptions
 from megatron_lite.optim.second_moment import SecondMoment
 from pretrain.data.batch import Batch, batch_of
 from pretrain.engine.torch_engine import TorchEngine
+from pretrain.guard.spikes import Rejected
 from pretrain.loop.build import build_model, initial_state
 from pretrain.loop.step import StepResult, train_step
 from pretrain.ranks import Ranks, join
@@ -53,9 +54,9 @@ class Recording(TorchEngine):
 
     seen: dict[str, Tensor]
 
-    def step(self, lr: float, second_moment: SecondMoment | None = None) -> float:
+    def step(self, lr: float, second_moment: SecondMoment | None = None) -> None:
         self.seen = {name: gradient.clone() for name, gradient in self.gradient.items()}
-        return super().step(lr, second_moment)
+        super().step(lr, second_moment)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -97,7 +98,7 @@ def step(engine: TorchEngine, model: ModelOptions, batches: list[Batch], **how: 
         "previous_counts": COUNTS if model.num_local_experts else None,
         "stop": False,
     } | how
-    return train_step(engine, batches, batch_tokens=SEQUENCES * LENGTH, model=model, device=CPU, **options)  # type: ignore[arg-type]
+    return train_step(engine, batches, model=model, device=CPU, **options)  # type: ignore[arg-type]
 
 
 def closed_form(
@@ -218,7 +219,10 @@ def test_the_update_itself_does_not_depend_on_the_cut() -> None:
     one, four = engine_of(MOE), engine_of(MOE)
     for engine, pieces in ((one, (8,)), (four, (2, 2, 2, 2))):
         step(engine, MOE, cut(pieces))
-    states = [{(kind, name): tensor for kind, name, tensor in engine.state()} for engine in (one, four)]
+    states = [
+        {(kind, name): tensor.to("cpu", copy=True) for kind, name, tensor in engine.state()}
+        for engine in (one, four)
+    ]
     for key, tensor in states[0].items():
         if key[0] == "exp_avg":
             torch.testing.assert_close(states[1][key], tensor, rtol=0, atol=2e-5 * float(tensor.abs().max()))
@@ -237,3 +241,30 @@ def test_a_batch_that_predicts_nothing_moves_only_by_decay() -> None:
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_wish_to_stop_is_passed_on(asked: bool) -> None:
     assert step(engine_of(DENSE), DENSE, cut((8,)), stop=asked).stop is asked
+
+
+def test_an_update_that_the_judge_rejects_is_left_out_and_told_why() -> None:
+    engine, asked = engine_of(MOE), []
+    why = Rejected(measure="loss", value=1.0)
+
+    def judge(loss: float, grad_norm: float) -> Rejected:
+        asked.append((loss, grad_norm))
+        return why
+
+    before = {(kind, name): tensor.to("cpu", copy=True) for kind, name, tensor in engine.state()}
+    result = step(engine, MOE, cut((2, 2, 2, 2)), judge=judge)
+    assert asked == [(result.loss, result.grad_norm)]
+    assert result.rejected is why
+    assert all(torch.equal(tensor, before[kind, name]) for kind, name, tensor in engine.state())
+    made = step(engine, MOE, cut((2, 2, 2, 2)))
+    assert (made.loss, made.grad_norm, made.rejected) == (result.loss, result.grad_norm, None)
+    assert step(engine, MOE, cut((2, 2, 2, 2))).loss != made.loss
+
+
+def test_without_a_judge_what_is_no_number_is_left_out() -> None:
+    engine = engine_of(DENSE)
+    with torch.no_grad():
+        engine.master["norm.weight"][0] = float("nan")
+    rejected = step(engine, DENSE, cut((8,))).rejected
+    assert rejected is not None
+    assert not rejected.finite

@@ -3,12 +3,14 @@ from __future__ import annotations
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 from contextlib import suppress
 
 import pytest
 
+from pretrain.monitor.columns import Table
 from pretrain.monitor.console import Console
 from pretrain.monitor.display import Update
 from pretrain.monitor.lines import Lines
@@ -22,7 +24,11 @@ with console.task("reading", 100, "B") as task:
     task.advance(100)
 with console.training(4, 0) as training:
     for step in range(1, 5):
-        training.update(Update(step=step, loss=3.5, lr=0.01, tokens_per_second=1000))
+        training.update(
+            Update(
+                step=step, tokens=4096, loss=3.5, lr=0.01, grad_norm=0.5, tokens_per_second=1000, mfu=0.4
+            )
+        )
     with console.task("validation", 2, "sequences") as task:
         task.advance(2)
     console.validation(step=4, source="[red]python", loss=2.5, bits_per_byte=1.25)
@@ -39,7 +45,15 @@ class Clock:
 
 
 def update(step: int) -> Update:
-    return Update(step=step, loss=3.25, lr=0.0123, tokens_per_second=2100.0)
+    return Update(
+        step=step,
+        tokens=1_000_000 * step,
+        loss=3.25,
+        lr=0.0123,
+        grad_norm=0.5,
+        tokens_per_second=2100.0,
+        mfu=0.4123,
+    )
 
 
 def test_a_task_says_a_line_every_five_seconds_and_one_at_the_end() -> None:
@@ -78,11 +92,40 @@ def test_training_says_the_first_every_so_many_and_the_last_update() -> None:
             clock.now += 2.0
             training.update(update(step))
     assert stream.getvalue().splitlines() == [
-        "step 81/105  loss 3.2500  lr 0.0123  2.1K tokens/s  48 s left",
-        "step 90/105  loss 3.2500  lr 0.0123  2.1K tokens/s  30 s left",
-        "step 100/105  loss 3.2500  lr 0.0123  2.1K tokens/s  10 s left",
-        "step 105/105  loss 3.2500  lr 0.0123  2.1K tokens/s  in 50 s",
+        "   step  done  tokens     loss        lr    grad  tok/s  MFU  left",
+        " 81/105   77%     81M   3.2500    0.0123     0.5   2.1K  41%  48 s",
+        " 90/105   86%     90M   3.2500    0.0123     0.5   2.1K  41%  30 s",
+        "100/105   95%    100M   3.2500    0.0123     0.5   2.1K  41%  10 s",
+        "105/105  100%    105M   3.2500    0.0123     0.5   2.1K  41%  in 50 s",
     ]
+
+
+WORST = Update(
+    step=123_456,
+    tokens=999_000_000_000,
+    loss=12345.678,
+    lr=1.23e-05,
+    grad_norm=123.4,
+    tokens_per_second=987_654.0,
+    mfu=None,
+)
+
+
+@pytest.mark.parametrize("width", [200, 80, 60, 40, 20])
+def test_a_line_fits_the_terminal_and_keeps_what_matters_most(width: int) -> None:
+    heading, line = Table(654_321, width).lines(WORST, "59 min 05 s")
+    assert max(len(heading), len(line)) <= width
+    for expected, at_least in (("123456/654321", 20), ("1.2e+04", 40), ("59 min 05 s", 40), ("999B", 80)):
+        assert (expected in line) or width < at_least
+    assert len(line) > 0.6 * min(width, 80)
+
+
+def test_headings_come_back_and_columns_stand_under_each_other() -> None:
+    table = Table(105, None)
+    lines = [line for step in range(1, 43) for line in table.lines(update(step), "9 s left")]
+    headings = [number for number, line in enumerate(lines) if line.split()[0] == "step"]
+    assert headings == [0, 21, 42]
+    assert {line.index("41%") + 3 for line in lines if "41%" in line} == {lines[0].index("MFU") + 3}
 
 
 def test_time_left_follows_a_change_of_pace() -> None:
@@ -147,9 +190,10 @@ def test_without_a_terminal_lines_are_plain_and_on_standard_error() -> None:
     done = subprocess.run([sys.executable, "-c", SCENE], capture_output=True, text=True, check=True)
     assert done.stdout == "to standard output\n"
     assert [line.split("  ")[0] for line in done.stderr.splitlines()] == [
-        "step 1/4",
-        "step 2/4",
-        "step 4/4",
+        "step",
+        "1/4",
+        "2/4",
+        "4/4",
         "step 4",
     ]
     assert "validation on [red]python: loss 2.5000, 1.2500 bits per byte" in done.stderr
@@ -180,7 +224,7 @@ def on_terminal(environment: dict[str, str]) -> str:
 def test_on_a_terminal_bars_show_everything() -> None:
     seen = on_terminal({"TERM": "xterm", "COLUMNS": "100"})
     assert "\x1b[" in seen
-    for expected in ("reading", "100 B in 0 s", "4/4  loss 3.5000  lr 0.01  1K tokens/s", "[red]python"):
+    for expected in ("reading", "100 B in 0 s", "loss 3.5000  1K tokens/s  lr 0.01", "[red]python"):
         assert expected in seen
     assert seen.rstrip().endswith("\x1b[?25h")  # the cursor is shown again
 
@@ -188,4 +232,14 @@ def test_on_a_terminal_bars_show_everything() -> None:
 def test_a_dumb_terminal_gets_plain_lines() -> None:
     seen = on_terminal({"TERM": "dumb"})
     assert "\x1b" not in seen
-    assert "step 2/4" in seen
+    assert "\n2/4" in seen
+
+
+def test_a_narrow_terminal_is_never_overrun() -> None:
+    for columns in (40, 80):
+        seen = on_terminal({"TERM": "xterm", "COLUMNS": str(columns), "NO_COLOR": "1"})
+        shown = re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", seen)
+        bars = [line for line in re.split("[\r\n]+", shown) if line.startswith("training")]
+        assert bars
+        assert max(len(line.rstrip()) for line in bars) <= columns
+        assert not re.search("\x1b\\[[0-9;]*3[0-7]m", seen)  # no colour

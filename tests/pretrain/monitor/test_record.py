@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 from pathlib import Path
@@ -104,6 +105,39 @@ def test_rewind_takes_timing_along_and_leaves_events(tmp_path: Path) -> None:
     assert steps(tmp_path / "events.jsonl") == [1, 2, 3]
 
 
+def test_statistics_and_samples_are_taken_back_too_and_not_made_unasked(tmp_path: Path) -> None:
+    lines = Record(tmp_path)
+    assert not (tmp_path / "statistics.jsonl").exists()
+    for step in (10, 20, 30):
+        lines.statistics.append({"step": step, "layers": []})
+        lines.samples.append({"step": step, "samples": []})
+    lines.rewind(20)  # as it does while the run goes on
+    lines.statistics.append({"step": 30, "layers": [1]})
+    lines.close()
+    assert [line["layers"] for line in read(tmp_path / "statistics.jsonl")] == [[], [], [1]]
+    assert steps(tmp_path / "statistics.discarded.jsonl") == [30]
+    assert steps(tmp_path / "samples.jsonl") == [10, 20]
+    assert steps(tmp_path / "samples.discarded.jsonl") == [30]
+
+
+@pytest.mark.parametrize("name", ["statistics.jsonl", "samples.jsonl"])
+def test_damage_in_what_only_shows_a_run_stops_none(tmp_path: Path, name: str) -> None:
+    damaged = b'{broken\n{"step":2}\n'
+    (tmp_path / name).write_bytes(damaged)
+    (tmp_path / "metrics.jsonl").write_text('{"step":1}\n{"step":2}\n')
+    rewind(tmp_path, 1)
+    assert not (tmp_path / name).exists()
+    assert (tmp_path / name).with_suffix(".damaged.jsonl").read_bytes() == damaged
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step":1}\n'
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "timing.jsonl"])
+def test_damage_in_what_a_run_is_known_by_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('{broken\n{"step":2}\n')
+    with pytest.raises(UserError, match="line 1"):
+        rewind(tmp_path, 1)
+
+
 def test_rewind_of_a_new_run_does_nothing(tmp_path: Path) -> None:
     rewind(tmp_path, 0)
     assert list(tmp_path.iterdir()) == []
@@ -146,3 +180,27 @@ def test_events_carry_the_time_in_utc(tmp_path: Path) -> None:
     (line,) = [json.loads(text) for text in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert line["time"].endswith("+00:00")
     assert (line["event"], line["ranks"]) == ("start", 2)
+
+
+def test_a_full_disk_costs_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not taken, or half of it, waits for room; the file then holds every line once."""
+    lines = JsonLines(tmp_path / "metrics.jsonl")
+    real, room = lines._file, [7, 0, 0, None]
+
+    class Disk:
+        closed = False
+
+        def write(self, data: bytes) -> int:
+            free = room.pop(0) if len(room) > 1 else None
+            if free == 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real.write(data if free is None else data[:free])
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+    monkeypatch.setattr(lines, "_file", Disk())
+    for step in range(4):
+        lines.append({"step": step})
+    lines.sync()
+    assert read(tmp_path / "metrics.jsonl") == [{"step": step} for step in range(4)]

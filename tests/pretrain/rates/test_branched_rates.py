@@ -30,7 +30,7 @@ def branched(tmp_path: Path) -> Rates:
         "position": position,
         "config": trunk.model_dump(mode="json"),
         "past": as_json(derive(trunk).past),
-        "files": {"exp_avg_sq-00000.safetensors": {}},
+        "files": {"exp_avg_sq-00000.safetensors": {"bytes": 0, "sha256": "", "tensors": []}},
     }
     (tmp_path / STATE_FILE).write_text(json.dumps(state))
     config = load("tiny_moe", [f"run.branch_from={tmp_path}", STAGE, DOUBLING])

@@ -1,0 +1,1 @@
+"""Benchmark tasks: lm-eval-harness asks, the decoder answers, on all ranks."""

@@ -1,0 +1,51 @@
+"""The plan's memory against the peak of real processes, libraries not counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WITHIN = 0.15
+
+
+def peak(num_ranks: int, *case: str) -> tuple[int, int]:
+    """Bytes at the peak of the first rank, and bytes planned."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
+    done = subprocess.run(
+        [*launcher, str(num_ranks), str(ROOT / "benchmarks" / "memory.py"), *case, "--json"],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "DS_ACCELERATOR": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    return found["measured_bytes"], found["planned_bytes"]
+
+
+def assert_planned(num_ranks: int, *case: str) -> None:
+    measured, planned = peak(num_ranks, *case)
+    assert measured > 500 * 2**20, "too little to say anything"
+    assert measured == pytest.approx(planned, rel=WITHIN), (num_ranks, case)
+
+
+@pytest.mark.slow
+@pytest.mark.dist
+@pytest.mark.parametrize(
+    ("num_ranks", "precision", "engine", "stage"),
+    [
+        (1, "fp32", "torch", "0"),
+        (1, "bf16", "deepspeed", "1"),
+        (1, "fp32", "deepspeed", "3"),
+        (2, "bf16", "deepspeed", "2"),
+        (2, "bf16", "deepspeed", "3-offload"),
+    ],
+)
+def test_a_rank_uses_what_was_planned(num_ranks: int, precision: str, engine: str, stage: str) -> None:
+    assert_planned(num_ranks, precision, engine, stage)

@@ -1,6 +1,6 @@
 """Peak memory of a rank on a CPU against what `pretrain plan` says, for every ZeRO stage.
 
-    torchrun --nproc_per_node N benchmarks/memory.py PRECISION ENGINE STAGE [--json]
+    torchrun --nproc_per_node N benchmarks/memory.py PRECISION ENGINE STAGE [--freed returned] [--json]
 
 STAGE is a ZeRO stage, with `-offload` after it where the optimizer lives on the CPU.
 
@@ -8,10 +8,14 @@ STAGE is a ZeRO stage, with `-offload` after it where the optimizer lives on the
         torchrun --nproc_per_node 2 benchmarks/memory.py $case; done
 
 Resident memory counts what libraries load as well: a first small engine loads them before the count begins.
+It counts what malloc keeps, too: freed blocks are `kept` as in a run, where holes stay that no later block
+fits. Where they are `returned` the figure is what is in use, the same every time.
 """
 
 from __future__ import annotations
 
+import argparse
+import ctypes
 import json
 import os
 import sys
@@ -30,6 +34,7 @@ from pretrain.config.schema import Config  # noqa: E402
 from pretrain.data.batch import batch_of  # noqa: E402
 from pretrain.loop.build import build_engine, set_state  # noqa: E402
 from pretrain.loop.step import train_step  # noqa: E402
+from pretrain.machine import MMAP_THRESHOLD, TRIM_THRESHOLD, use_cores  # noqa: E402
 from pretrain.memory import memory  # noqa: E402
 from pretrain.ranks import Ranks, join  # noqa: E402
 
@@ -70,6 +75,23 @@ def resident(field: str) -> int:
     raise ValueError(field)
 
 
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("precision", choices=["bf16", "fp32"])
+    parser.add_argument("engine", choices=["deepspeed", "torch"])
+    parser.add_argument("stage", help="a ZeRO stage; 3-offload: the optimizer on the CPU")
+    parser.add_argument("--freed", choices=["kept", "returned"], default="kept", help="freed memory")
+    parser.add_argument("--json", action="store_true", help="one JSON value on standard output")
+    return parser.parse_args()
+
+
+def return_freed_memory() -> None:
+    """Have glibc's malloc give every large block its own pages, which go back when it is freed."""
+    libc = ctypes.CDLL(None)
+    libc.mallopt(MMAP_THRESHOLD, 2**16)
+    libc.mallopt(TRIM_THRESHOLD, 0)
+
+
 def measure(precision: str, engine: str, stage: str, ranks: Ranks) -> tuple[int, int]:
     """Bytes at the peak, and bytes planned."""
     number, *offload = stage.split("-")
@@ -91,19 +113,25 @@ def _planned(config: Config, ranks: Ranks) -> int:
 
 
 def main() -> None:
-    precision, engine, stage, *as_json = sys.argv[1:]
+    options = parsed()
+    case = options.precision, options.engine, options.stage
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     port = int(os.environ["MASTER_PORT"])
     ranks = Ranks(
         rank=rank, size=size, local_rank=rank, local_size=size, address="127.0.0.1", port=port, served=True
     )
+    if options.freed == "kept":
+        use_cores(ranks, CPU)
+    else:
+        return_freed_memory()
     torch.set_num_threads(1)
     join(ranks, CPU)
-    measured, planned = measure(precision, engine, stage, ranks)
+    measured, planned = measure(*case, ranks)
     if ranks.first:
         sizes = f"measured {measured / 2**20:6.0f} MiB, planned {planned / 2**20:6.0f} MiB"
-        text = f"{precision} {engine} ZeRO {stage}, {size} rank(s): {sizes}, ratio {measured / planned:.2f}"
-        print(json.dumps({"measured_bytes": measured, "planned_bytes": planned}) if as_json else text)
+        name = "{} {} ZeRO {}".format(*case)
+        text = f"{name}, {size} rank(s): {sizes}, ratio {measured / planned:.2f}"
+        print(json.dumps({"measured_bytes": measured, "planned_bytes": planned}) if options.json else text)
     sys.stdout.flush()
     torch.distributed.barrier()
     os._exit(0)

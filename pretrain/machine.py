@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 # glibc's mallopt: free memory kept at the heap's top, and the size from which a block has its own pages
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-LARGEST_THRESHOLD = 2**30
+KEPT_AT_TOP = 2**30
+# Activations are smaller; what holds a gradient of every parameter is larger, and would leave holes behind.
+OWN_PAGES = 2**26
+OWN_PAGES_BEFORE_GLIBC_2_35 = 2**25  # the most that it takes
 
 
 def use_cores(ranks: Ranks, device: torch.device) -> None:
@@ -29,13 +32,13 @@ def use_cores(ranks: Ranks, device: torch.device) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Let malloc reuse large blocks: a fresh one costs a page fault for every 4 KiB of every activation."""
+    """Let malloc reuse blocks of a forward pass: a fresh one costs a page fault for every 4 KiB of it."""
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if mallopt:
-        mallopt(MMAP_THRESHOLD, LARGEST_THRESHOLD)
-        mallopt(TRIM_THRESHOLD, LARGEST_THRESHOLD)
+        mallopt(MMAP_THRESHOLD, OWN_PAGES) or mallopt(MMAP_THRESHOLD, OWN_PAGES_BEFORE_GLIBC_2_35)
+        mallopt(TRIM_THRESHOLD, KEPT_AT_TOP)
 
 
 def same_bits() -> None:

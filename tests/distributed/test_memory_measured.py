@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 WITHIN = 0.15
+STARTS = 3  # what malloc cannot use again differs from start to start
 
 
-def peak(num_ranks: int, *case: str) -> tuple[int, int]:
+def peak(num_ranks: int, *arguments: str) -> tuple[int, int]:
     """Bytes at the peak of the first rank, and bytes planned."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
     done = subprocess.run(
-        [*launcher, str(num_ranks), str(ROOT / "benchmarks" / "memory.py"), *case, "--json"],
+        [*launcher, str(num_ranks), str(ROOT / "benchmarks" / "memory.py"), *arguments, "--json"],
         env=os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "DS_ACCELERATOR": "cpu"},
         capture_output=True,
         text=True,
@@ -27,12 +29,6 @@ def peak(num_ranks: int, *case: str) -> tuple[int, int]:
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.strip().splitlines()[-1])
     return found["measured_bytes"], found["planned_bytes"]
-
-
-def assert_planned(num_ranks: int, *case: str) -> None:
-    measured, planned = peak(num_ranks, *case)
-    assert measured > 500 * 2**20, "too little to say anything"
-    assert measured == pytest.approx(planned, rel=WITHIN), (num_ranks, case)
 
 
 @pytest.mark.slow
@@ -48,4 +44,16 @@ def assert_planned(num_ranks: int, *case: str) -> None:
     ],
 )
 def test_a_rank_uses_what_was_planned(num_ranks: int, precision: str, engine: str, stage: str) -> None:
-    assert_planned(num_ranks, precision, engine, stage)
+    found = [peak(num_ranks, precision, engine, stage) for _ in range(STARTS)]
+    held, planned = statistics.median(measured for measured, _ in found), found[0][1]
+    assert held > 500 * 2**20, "too little to say anything"
+    assert held == pytest.approx(planned, rel=WITHIN), found
+
+
+@pytest.mark.slow
+@pytest.mark.dist
+def test_what_is_in_use_does_not_vary_and_is_planned() -> None:
+    case = 2, "bf16", "deepspeed", "2", "--freed", "returned"
+    (first, planned), (second, _) = peak(*case), peak(*case)
+    assert first == pytest.approx(second, rel=0.01)
+    assert 0.85 * planned < first < 1.02 * planned

@@ -1,12 +1,14 @@
-"""What a container's limit leaves: files that it has read do not count, they make way."""
+"""What a rank may use of a machine: a container's limit without what makes way; what malloc keeps."""
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pretrain.machine import _left_in_container
+from pretrain.machine import MMAP_THRESHOLD, TRIM_THRESHOLD, _keep_freed_memory, _left_in_container
 
 
 @pytest.mark.parametrize(("limit", "left"), [("1000", 700), ("500", 200), ("200", 0), ("max", 2**63)])
@@ -19,3 +21,20 @@ def test_what_a_container_still_allows(tmp_path: Path, limit: str, left: int) ->
 
 def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
     assert _left_in_container(tmp_path) == 2**63
+
+
+@pytest.mark.parametrize(("most", "own_pages"), [(2**40, 2**26), (2**25, 2**25)])
+def test_where_malloc_takes_no_large_threshold_a_smaller_one_is_set(
+    monkeypatch: pytest.MonkeyPatch, most: int, own_pages: int
+) -> None:
+    """Else the second setting would end the growth of the first: every large block would be mapped anew."""
+    taken: dict[int, int] = {}
+
+    def mallopt(which: int, value: int) -> int:
+        refused = which == MMAP_THRESHOLD and value > most
+        taken.update({} if refused else {which: value})
+        return int(not refused)
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt))
+    _keep_freed_memory()
+    assert taken == {MMAP_THRESHOLD: own_pages, TRIM_THRESHOLD: 2**30}

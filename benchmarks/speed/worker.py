@@ -27,7 +27,7 @@ from pretrain.ranks import Ranks
 from speed.bare import Step
 from speed.cases import CASES, SMALL, Setup
 from speed.contenders import CONTENDERS, UnavailableError
-from speed.resident import Memory
+from speed.resident import Memory, keep_freed_memory
 
 FIRST_LINES = 3  # of an error
 ALONE = Ranks(rank=0, size=1, local_rank=0, local_size=1, address="127.0.0.1", port=0)
@@ -40,6 +40,7 @@ class Worker:
         self.job = job
         self.device = torch.device(job["device"])
         use_cores(ALONE, self.device)
+        keep_freed_memory()
         if job["threads"]:
             torch.set_num_threads(job["threads"])
         self.memory = Memory(self.device)

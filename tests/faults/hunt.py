@@ -1,6 +1,6 @@
 """Kill a run again and again in one phase of its work, and compare it with the run that was left alone.
 
-    python tests/faults/hunt.py --kills 30 --ranks 2 --config dense --phase update --phase evaluate
+    python tests/faults/hunt.py --kills 30 --ranks 2 --model dense --phase update --phase evaluate
 
 For each phase runs are started, one of their ranks (or all at once) is killed inside the phase, and they are
 started again, until they finish; then the next run, until so many kills have struck. Prints a line a phase;
@@ -127,7 +127,7 @@ def main() -> int:
     )
     parser.add_argument("--kills", type=int, default=30, help="in each phase")
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--config", choices=("dense", "moe"), default="dense")
+    parser.add_argument("--model", choices=("dense", "moe"), default="dense")
     parser.add_argument("--phase", choices=PHASES, action="append", help="default: all, one after the other")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="one JSON value, a row a phase")
@@ -135,7 +135,7 @@ def main() -> int:
     asked = parser.parse_intermixed_args()
     preload()
     folder = Path(tempfile.mkdtemp(prefix="hunt-"))
-    hunt = Hunt(Trial(folder), asked.config, asked.ranks, asked.overrides, asked.seed)
+    hunt = Hunt(Trial(folder), asked.model, asked.ranks, asked.overrides, asked.seed)
     found = []
     for phase in asked.phase or PHASES:
         one = hunt.hunt(phase, asked.kills)

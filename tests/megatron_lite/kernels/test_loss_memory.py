@@ -7,6 +7,7 @@ else: it repeats to within a few MiB, where the bound has tens to spare and the 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,13 +18,15 @@ from megatron_lite.kernels.choice import multiplies_bf16
 
 ROOT = Path(__file__).parents[3]
 LIMIT = 256 * 2**20  # beyond the hidden states, their gradient and that of the head
+RETURNED = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}  # or holes count, too
 
 
 def beyond(way: str, dtype: str, hidden: int) -> int:
     """Bytes at the peak, of 4096 tokens and a vocabulary of 49152."""
     script = str(ROOT / "benchmarks" / "loss_memory.py")
     options = ["--only", way, "--dtype", dtype, "--hidden", str(hidden), "--threads", "1"]
-    ended = subprocess.run([sys.executable, script, *options], cwd=ROOT, capture_output=True, text=True)
+    command, surroundings = [sys.executable, script, *options], os.environ | RETURNED
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=surroundings)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)["beyond_bytes"]
 

@@ -23,6 +23,12 @@ STABLE, DECAY = (
 TRUNK = [f"stages=[{STABLE}]", "schedule.decay_tokens=0"]
 
 
+@pytest.fixture(autouse=True)
+def beside_no_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of the same name, as `make pretrain` leaves one here, would be gone on with."""
+    monkeypatch.chdir(tmp_path)
+
+
 def save(folder: Path, config: list[str], step: int, past: Any = None) -> Derived:
     """A checkpoint of which only the JSON is there."""
     run = load("tiny_moe", config)

@@ -19,6 +19,12 @@ TRUNK = ("stages=[{name: stable, tokens: 900K, mix: {python: 1}}]", "schedule.de
 STAGE = "stages=[{name: decay, tokens: 600K, mix: {python: 1}}]"
 
 
+@pytest.fixture(autouse=True)
+def beside_no_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of the same name, as `make pretrain` leaves one here, would be gone on with."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def branched(tmp_path: Path) -> Rates:
     """A decay behind 60 updates of a trunk, of whose checkpoint only the JSON is there."""

@@ -1,4 +1,4 @@
-"""Configs mutated at random, planned by the command: a tenth of what docs/reliability.md shows."""
+"""Configs mutated at random, planned by the command; docs/reliability.md shows a longer loop of this."""
 
 from __future__ import annotations
 

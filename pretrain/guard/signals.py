@@ -19,6 +19,7 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 SAME_PRESS_SECONDS = 1.0  # a launcher may pass on the Ctrl-C that the terminal has already sent
+PASSED_ON = f"received {signal.SIGTERM.name}"
 LAUNCHER_SECONDS = 1.0  # between two looks at whether the launcher lives
 
 
@@ -67,7 +68,7 @@ class StopRequests:
             self._interrupting = False
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.ask(f"received {signal.Signals(number).name}")
+        self._receive(number)
         if self._interrupting:
             self._interrupting = False
             self.check()
@@ -88,7 +89,13 @@ class StopRequests:
             self._interrupted = self._interrupted or now
             if now - self._interrupted > SAME_PRESS_SECONDS:
                 os._exit(128 + number)  # a second Ctrl-C means now
-        self.reason = self.reason or f"received {signal.Signals(number).name}"
+        self._receive(number)
+
+    def _receive(self, number: int) -> None:
+        """Note a signal as the reason. A launcher passes Ctrl-C on as SIGTERM, which may be heard first."""
+        received = f"received {signal.Signals(number).name}"
+        if self.reason is None or (number == signal.SIGINT and self.reason == PASSED_ON):
+            self.reason = received
 
 
 def launchers() -> tuple[int, int]:

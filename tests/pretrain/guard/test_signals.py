@@ -67,6 +67,15 @@ def test_a_signal_is_a_request_and_no_end(start: Start, number: signal.Signals) 
     assert process.returncode == 0
 
 
+def test_ctrl_c_is_the_reason_though_its_launcher_was_heard_first(start: Start) -> None:
+    process = start(WAITS + "time.sleep(0.5)\nprint(requests.reason, flush=True)")
+    process.send_signal(signal.SIGTERM)  # what a launcher makes of the Ctrl-C that the terminal sends to both
+    assert process.stdout is not None
+    assert process.stdout.readline() == "received SIGTERM\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20)[0] == "received SIGINT\n"
+
+
 def test_a_second_ctrl_c_ends_at_once_even_where_no_python_runs(start: Start) -> None:
     process = start(BEGIN + "print('ready', flush=True); busy()")
     process.send_signal(signal.SIGINT)

@@ -147,7 +147,7 @@ def test_a_second_ctrl_c_leaves_nothing_behind(place: Place) -> None:
     for child in below:
         child.suspend()  # nobody listens any more
     process.send_signal(signal.SIGINT)
-    time.sleep(1.5)
+    time.sleep(3)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130

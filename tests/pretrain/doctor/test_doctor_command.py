@@ -256,8 +256,8 @@ def test_a_child_that_cannot_be_killed_is_not_waited_for(monkeypatch) -> None:
     monkeypatch.setattr(subprocess.Popen, "kill", lambda self: None)
     start = time.monotonic()
     with pytest.raises(Failed, match=r"no answer within 0\.1 s"):
-        output_of(["sleep", "4"], seconds=0.1)
-    assert time.monotonic() - start < 3
+        output_of(["sleep", "60"], seconds=0.1)
+    assert time.monotonic() - start < 30
 
 
 def test_a_file_that_is_no_program_has_failed(tmp_path: Path) -> None:

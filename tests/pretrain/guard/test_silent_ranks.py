@@ -42,7 +42,7 @@ def gone() -> Note:
     return Note(**{**note.__dict__, "pid": process.pid})
 
 
-@pytest.mark.parametrize(("age", "is_missed"), [(0.0, False), (99.0, False), (101.0, True)])
+@pytest.mark.parametrize(("age", "is_missed"), [(0.0, False), (90.0, False), (101.0, True)])
 def test_a_silent_rank_is_missed_after_the_patience(age: float, is_missed: bool) -> None:
     found = missed(board_of(0, {1: (ALIVE, 0.0), 2: (ALIVE, age)}))
     assert bool(found) == is_missed
@@ -53,7 +53,7 @@ def test_a_silent_rank_is_missed_after_the_patience(age: float, is_missed: bool)
 
 
 def test_a_process_that_is_gone_is_missed_sooner(gone: Note) -> None:
-    assert missed(board_of(0, {1: (gone, 9.0), 2: (ALIVE, 0.0)})) is None
+    assert missed(board_of(0, {1: (gone, 5.0), 2: (ALIVE, 0.0)})) is None
     found = missed(board_of(0, {1: (gone, 11.0), 2: (ALIVE, 11.0)}))
     assert found is not None
     assert found.startswith("rank 1")

@@ -7,6 +7,7 @@ come back. Rows are cut before they are dealt, so the numbers do not depend on h
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,8 @@ class Team:
                         own.append(do(jobs[first + self.ranks.rank]))
                     except Exception as error:  # the others wait for this rank's share, whatever it is
                         problem = error
+                        if not self.ranks.first and not isinstance(error, FloatingPointError):
+                            traceback.print_exc()  # a bug: the first rank hears its last line only
                 task.advance(min(size, len(jobs) - first))
         shares = self._gathered(own if problem is None else f"{type(problem).__name__}: {problem}", problem)
         return [shares[number % size][number // size] for number in range(len(jobs))] if shares else []

@@ -2,6 +2,7 @@
 
 python ranks_worker.py diverged 0,1 evaluate ...    these ranks read weights that are not finite
 python ranks_worker.py behind 1 evaluate ...        these ranks do not see the newest checkpoint yet
+python ranks_worker.py broken 1 evaluate ...        these ranks meet a bug in scoring
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 
 from pretrain.cli import main
 from pretrain.evaluate import opened
-from pretrain.evaluate.harness import session
+from pretrain.evaluate.harness import session, team
 
 
 def diverged(source: Path, **options: Any) -> opened.Opened:
@@ -26,11 +27,18 @@ def diverged(source: Path, **options: Any) -> opened.Opened:
     return found
 
 
+def broken(*_: Any) -> None:
+    """A bug, as one in a kernel that only this rank's device has."""
+    raise RuntimeError("no kernel for this device")
+
+
 if __name__ == "__main__":
     happening, ranks, *arguments = sys.argv[1:]
     if os.environ["RANK"] in ranks.split(","):
         if happening == "diverged":
             session.open_model = diverged  # type: ignore[assignment]
+        elif happening == "broken":
+            team.scores = broken  # type: ignore[assignment]
         else:
             seen = opened.checkpoints
             opened.checkpoints = lambda root: seen(root)[:-1]

@@ -89,6 +89,17 @@ def test_a_model_that_is_not_finite_is_one_line_of_the_first_rank(
 
 @pytest.mark.dist
 @pytest.mark.slow
+def test_a_bug_on_another_rank_leaves_its_traceback(two_checkpoints: Path, tasks_folder: Path) -> None:
+    told = ("--tasks", "choice", "--tasks-folder", tasks_folder, "--batch-tokens", 60)
+    first, second = together("broken", "1", "evaluate", two_checkpoints, *told)
+    assert (first.code, second.code) == (2, 2)
+    assert "rank 1: RuntimeError: no kernel for this device." in first.err
+    assert "Traceback" not in first.err
+    assert "ranks_worker.py" in second.err.split("Traceback")[1]
+
+
+@pytest.mark.dist
+@pytest.mark.slow
 def test_all_ranks_read_the_checkpoint_that_the_first_one_finds(
     two_checkpoints: Path, tasks_folder: Path, tmp_path: Path
 ) -> None:

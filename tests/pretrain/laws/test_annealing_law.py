@@ -1,6 +1,8 @@
-"""The annealing law: closed forms of its sums, and a law that was planted."""
+"""The annealing law: closed forms of its sums, a law that was planted, and its paper's points."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from pretrain.laws.best_schedule import best_schedule
 from pretrain.laws.curves import Curve
 from pretrain.laws.fit_curves import fit_law
 
+POINTS = Path(__file__).parent / "data" / "annealing" / "cosine_and_constant_20k.csv"
 LAW = Annealing(L0=2.6, A=0.43, alpha=0.55, C=0.4)
 
 
@@ -46,6 +49,28 @@ def test_a_planted_law_is_recovered() -> None:
         assert isinstance(law, Annealing)
         values = [law.L0, law.A, law.alpha, law.C]
         assert values == pytest.approx([2.6, 0.43, 0.55, 0.4], rel=1e-3)
+
+
+def published() -> list[Curve]:
+    """The 40 losses that the law's paper fits: a cosine to 0 and a constant rate."""
+    step, cosine, constant = np.loadtxt(POINTS, delimiter=",", skiprows=1, unpack=True)
+    fallen = np.clip((np.arange(20001) - 500) / 19500, 0, 1)
+    rates = 2e-4 * (1 + np.cos(np.pi * fallen)) / 2
+    flat = np.full(20001, 2e-4)
+    return [
+        Curve(name="cosine", rates=rates, steps=step.astype(np.int64), losses=cosine),
+        Curve(name="constant", rates=flat, steps=step.astype(np.int64), losses=constant),
+    ]
+
+
+def test_the_papers_constants_are_found_from_its_points() -> None:
+    curves = published()
+    law = fit_law(curves, "annealing", num_refits=0).law
+    assert isinstance(law, Annealing)
+    assert [law.L0, law.A, law.alpha, law.C] == pytest.approx([2.628, 0.430, 0.550, 0.411], abs=0.002)
+    losses = np.concatenate([curve.losses for curve in curves])
+    missed = losses - np.concatenate([law.losses(curve.rates, curve.steps) for curve in curves])
+    assert 1 - (missed**2).sum() / ((losses - losses.mean()) ** 2).sum() >= 0.9996
 
 
 def test_another_memory_is_another_law() -> None:

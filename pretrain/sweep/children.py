@@ -29,7 +29,7 @@ class Children:
 
     def __init__(self, jobs: int, log: Path, keep_open: Sequence[int] = ()) -> None:
         """`keep_open`: file descriptors that live as long as any of the runs does."""
-        self._jobs, self._log, self._keep_open = jobs, log, tuple(keep_open)
+        self.jobs, self._log, self._keep_open = jobs, log, tuple(keep_open)
         self._nursery: subprocess.Popen[bytes] | None = None  # until there is something to run
         self._rest = b""
         self._free = list(range(jobs))
@@ -43,7 +43,7 @@ class Children:
             self._nursery = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "pretrain.sweep.nursery"),
-                    *(str(self._jobs), str(theirs), str(os.getpid())),
+                    *(str(self.jobs), str(theirs), str(os.getpid())),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=output,

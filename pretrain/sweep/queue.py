@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pretrain.monitor.status import read_status
 from pretrain.sweep.children import Children, Gone
+from pretrain.sweep.order import in_order
 from pretrain.sweep.outcome import Outcome, Outcomes, is_saved, outcome_of
 from pretrain.sweep.plan import Plan
 from pretrain.sweep.planned import Planned
@@ -74,13 +75,8 @@ class Queue:
     def _start(self) -> None:
         if not self.children.has_room:
             return
-        left = self.left()
-        length: dict[str, int] = {}
-        for name, run in left.items():  # children before parents: the longest way first
-            below = (length[child] for child in self.plan.children()[name] if child in length)
-            length[name] = run.flops + max(below, default=0)
-        running = set(self.children.running)
-        for name in sorted(left, key=lambda name: -length[name]):
+        left, running = self.left(), set(self.children.running)
+        for name in in_order(left, self.plan.children(), self.children.jobs):
             if not self.children.has_room:
                 return
             run = left[name]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pretrain.sweep.queue import Queue
 
 LINE_SECONDS = 10.0  # between lines where there is no terminal
+SILENT_SECONDS = 300.0  # after which it says so where nothing has ended
 
 
 class View:
@@ -41,8 +42,8 @@ class View:
 
             self._live.update(Group(Text(progress(queue)), best_table(queue)), refresh=True)
             return
-        done = _num_done(queue)
-        if done != self._done and time.monotonic() - self._said > LINE_SECONDS:
+        done, silent = _num_done(queue), time.monotonic() - self._said
+        if silent > (LINE_SECONDS if done != self._done else SILENT_SECONDS):
             self._said, self._done = time.monotonic(), done
             print(progress(queue), file=sys.stderr, flush=True)
 

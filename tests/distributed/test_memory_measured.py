@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 WITHIN = 0.15
-STARTS = 3  # what malloc cannot use again differs from start to start
 
 
 def peak(num_ranks: int, *arguments: str) -> tuple[int, int]:
@@ -31,6 +29,11 @@ def peak(num_ranks: int, *arguments: str) -> tuple[int, int]:
     return found["measured_bytes"], found["planned_bytes"]
 
 
+def fits(measured: int, planned: int) -> bool:
+    """Whether a rank held what was planned."""
+    return abs(measured / planned - 1) <= WITHIN
+
+
 @pytest.mark.slow
 @pytest.mark.dist
 @pytest.mark.parametrize(
@@ -44,10 +47,13 @@ def peak(num_ranks: int, *arguments: str) -> tuple[int, int]:
     ],
 )
 def test_a_rank_uses_what_was_planned(num_ranks: int, precision: str, engine: str, stage: str) -> None:
-    found = [peak(num_ranks, precision, engine, stage) for _ in range(STARTS)]
-    held, planned = statistics.median(measured for measured, _ in found), found[0][1]
-    assert held > 500 * 2**20, "too little to say anything"
-    assert held == pytest.approx(planned, rel=WITHIN), found
+    """In two of three starts: what malloc cannot use again differs from one to the next."""
+    case = num_ranks, precision, engine, stage
+    found = [peak(*case), peak(*case)]
+    if not all(fits(*one) for one in found):
+        found.append(peak(*case))
+    assert min(measured for measured, _ in found) > 500 * 2**20, "too little to say anything"
+    assert sum(fits(*one) for one in found) >= 2, found
 
 
 @pytest.mark.slow

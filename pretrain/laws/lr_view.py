@@ -15,6 +15,8 @@ from pretrain.laws.plain import plain
 from pretrain.laws.power_fit import PowerLaw
 from pretrain.laws.regression import Interval
 
+INTERVAL = "95 %"
+
 
 def to_json(fit: LrFit) -> dict[str, Any]:
     """Everything, with the schedule as keys of a config."""
@@ -55,7 +57,7 @@ def optima_table(fit: LrFit) -> Table:
 
 def laws_table(fit: LrFit) -> Table:
     """The power law gamma = a T^b of every size and of all together."""
-    table = _table("sizes", "a", "95 %", "b", "95 %", "points", "scatter")
+    table = _table("sizes", "a", INTERVAL, "b", INTERVAL, "points", "scatter")
     rows = [(_count(N), law) for N, law in fit.by_size.items()]
     if fit.together is not None:
         rows.append(("together", fit.together))
@@ -66,10 +68,10 @@ def laws_table(fit: LrFit) -> Table:
 
 
 def _table(*columns: str) -> Table:
-    """Columns that stay whole on 80 characters."""
-    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, caption_justify="left")
+    """Columns for 80 characters; where an interval is too wide for that it takes two lines."""
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, caption_justify="left")
     for column in table.columns:
-        column.no_wrap = True
+        column.no_wrap = column.header != INTERVAL
     return table
 
 

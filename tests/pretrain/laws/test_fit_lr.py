@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from pretrain.laws.cells import gather, together
 from pretrain.laws.fit_lr import LrFit, fit_lr
-from pretrain.laws.lr_view import block, to_json, words
+from pretrain.laws.lr_view import block, laws_table, optima_table, to_json, words
 from pretrain.laws.optimum import optimum
 from pretrain.laws.parabola import common_skew, lowest
 from pretrain.laws.results import Results, from_arrays
@@ -244,6 +246,19 @@ def test_what_is_missing_is_said_and_no_law_sold() -> None:
         fit_lr(sweep(noise=0.02, budgets=BUDGETS[:3], sizes=(6e6,), betas=(16,), seed=4))
     )
     assert "sequences" in missing(fit_lr(sweep(betas=tuple(beta / 4096 for beta in BETAS))))  # type: ignore[arg-type]
+
+
+def test_a_factor_of_4_may_be_a_little_less_in_whole_batches() -> None:
+    rounded = fit_lr(sweep(budgets=[1.012e9, 2.004e9, 4.016e9], noise=1e-4))
+    assert not any("span" in said for said in rounded.missing)
+
+
+def test_tables_are_whole_on_80_characters() -> None:
+    """Also with an interval as wide as they come: of an exponent that nothing holds."""
+    fit = fit_lr(sweep(noise=0.02, budgets=BUDGETS[:3], sizes=(6e6,), betas=(16,), seed=4))
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(optima_table(fit), laws_table(fit))
+    assert "…" not in console.export_text()
 
 
 def test_one_batch_and_one_size_leave_their_questions_open() -> None:

@@ -67,7 +67,7 @@ def _number(value: float | int) -> str:
 def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(title=f"\n{title}", title_justify="left", box=None, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in NAMES else "right")
+        table.add_column(heading, justify="left" if heading in NAMES else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

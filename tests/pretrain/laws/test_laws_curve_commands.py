@@ -116,6 +116,18 @@ def test_people_get_tables(law: Path, runs: list[Path]) -> None:
     assert "At the peak for" in ask("optimise", "--law", law, "--steps", 500, "--peak", PEAK).stdout
 
 
+def test_long_names_that_differ_at_their_ends_are_told_apart(runs: list[Path], tmp_path: Path) -> None:
+    copies = []
+    for number, run in enumerate(runs):
+        copies.append(tmp_path / f"a_name_that_is_as_long_as_those_of_sweeps_{number}" / "metrics.jsonl")
+        copies[-1].parent.mkdir()
+        copies[-1].write_bytes(run.read_bytes())
+    fitted = ask("fit-curve", *copies, "--law", "annealing").stdout
+    assert "…" not in fitted
+    lines = "".join(line.split(" ")[0] for line in fitted.splitlines())
+    assert all(copy.parent.name in lines for copy in copies)
+
+
 def test_constants_alone_are_a_law_without_a_band(tmp_path: Path) -> None:
     path = tmp_path / "my.json"
     constants = {"L0": 2.0, "A": 0.5, "alpha": 0.5, "C": 0.1}
